@@ -1,0 +1,275 @@
+//! A history as checkers see it: operations with a beginning and, if anybody knows it, an end.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Event, EventKind, Header, Nanos, NodeId, Process};
+
+/// How an operation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It happened, with what it observed.
+    Ok,
+    /// It certainly did not happen.
+    Fail,
+    /// Nobody knows; it may still happen at any time.
+    Info,
+}
+
+/// One operation of a client. Public fields: a checker may build histories by hand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Operation {
+    /// The index of the invocation in the recorded file. It names the operation in verdicts and reports.
+    pub index: u64,
+    /// Whose operation it is.
+    pub process: Process,
+    /// The node that the client is pinned to.
+    pub node: Option<NodeId>,
+    /// The function: `read`, `write`, `cas`, `add`, …
+    pub f: String,
+    /// The key of the independent object.
+    pub key: Option<String>,
+    /// The argument, `null` when there is none.
+    pub input: Value,
+    /// What was observed; `null` unless the outcome is `ok`.
+    pub output: Value,
+    /// When the generator meant it to start.
+    pub intended: Nanos,
+    /// When it was invoked.
+    pub call: Nanos,
+    /// When its completion was stamped; `None` when there was none. An `info` completion does *not* bound the effect.
+    pub ret: Option<Nanos>,
+    /// How it ended. Without a completion it is [`Outcome::Info`].
+    pub outcome: Outcome,
+    /// Part of the final phase.
+    pub is_final: bool,
+    /// Why it failed or is unknown.
+    pub error: Option<String>,
+}
+
+impl Operation {
+    /// The end of the operation for the real-time order: `None` when it may take effect for ever.
+    pub fn effective_end(&self) -> Option<Nanos> {
+        match self.outcome {
+            Outcome::Ok | Outcome::Fail => self.ret,
+            Outcome::Info => None,
+        }
+    }
+}
+
+/// Operations in the order of their invocations in the file, with the header when there was one.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct History {
+    /// The first line of the file.
+    pub header: Option<Header>,
+    /// The operations, by ascending index.
+    pub operations: Vec<Operation>,
+}
+
+/// Why a sequence of events is not a history.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PairError {
+    /// A completion of a process that has no open operation.
+    #[error("process {0} completes an operation that it never invoked")]
+    CompletionWithoutInvoke(Process),
+    /// A second invocation while one is open.
+    #[error("process {0} invokes an operation while its previous one is still open")]
+    OverlappingInvoke(Process),
+    /// An operation after one of unknown outcome.
+    #[error(
+        "process {0} is used again after an operation of unknown outcome (`info`); \
+         such a process must never be reused, because its old operation may still take effect"
+    )]
+    ReusedAfterInfo(Process),
+    /// A completion that names another function or key than its invocation.
+    #[error("process {0} completes `{2}` although it invoked `{1}`")]
+    DifferentFunction(Process, String, String),
+    /// Time ran backwards between invocation and completion.
+    #[error("process {0} completes at {2} an operation that it invoked later, at {1}")]
+    TimeRunsBackwards(Process, Nanos, Nanos),
+    /// An index that does not grow.
+    #[error("event index {1} follows {0}; indices must grow")]
+    IndexNotGrowing(u64, u64),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum ProcessState {
+    Open(usize),
+    Idle,
+    Retired,
+}
+
+/// Pairs events into operations, one event at a time.
+#[derive(Debug, Default)]
+pub struct Pairing {
+    operations: Vec<Operation>,
+    processes: BTreeMap<Process, ProcessState>,
+    last_index: Option<u64>,
+}
+
+impl Pairing {
+    /// Takes the next event of the file.
+    ///
+    /// # Errors
+    /// When the event breaks a rule of histories; nothing is taken then.
+    pub fn push(&mut self, event: Event) -> Result<(), PairError> {
+        if let Some(last) = self.last_index.filter(|last| event.index <= *last) {
+            return Err(PairError::IndexNotGrowing(last, event.index));
+        }
+        let index = event.index;
+        match event.kind {
+            EventKind::Invoke => self.invoke(event)?,
+            EventKind::Ok => self.complete(event, Outcome::Ok)?,
+            EventKind::Fail => self.complete(event, Outcome::Fail)?,
+            EventKind::Info => self.complete(event, Outcome::Info)?,
+        }
+        self.last_index = Some(index);
+        Ok(())
+    }
+
+    /// The operations so far; those without a completion are `info`.
+    pub fn finish(self, header: Option<Header>) -> History {
+        History { header, operations: self.operations }
+    }
+
+    fn invoke(&mut self, event: Event) -> Result<(), PairError> {
+        match self.processes.get(&event.process) {
+            Some(ProcessState::Open(_)) => return Err(PairError::OverlappingInvoke(event.process)),
+            Some(ProcessState::Retired) => return Err(PairError::ReusedAfterInfo(event.process)),
+            Some(ProcessState::Idle) | None => {}
+        }
+        self.processes.insert(event.process, ProcessState::Open(self.operations.len()));
+        self.operations.push(Operation {
+            index: event.index,
+            process: event.process,
+            node: event.node,
+            f: event.f,
+            key: event.key,
+            input: event.value,
+            output: Value::Null,
+            intended: event.intended.unwrap_or(event.time),
+            call: event.time,
+            ret: None,
+            outcome: Outcome::Info,
+            is_final: event.is_final,
+            error: None,
+        });
+        Ok(())
+    }
+
+    fn complete(&mut self, event: Event, outcome: Outcome) -> Result<(), PairError> {
+        let at = match self.processes.get(&event.process) {
+            Some(ProcessState::Open(at)) => *at,
+            Some(ProcessState::Retired) => return Err(PairError::ReusedAfterInfo(event.process)),
+            Some(ProcessState::Idle) | None => return Err(PairError::CompletionWithoutInvoke(event.process)),
+        };
+        let operation = &mut self.operations[at];
+        if operation.f != event.f || operation.key != event.key {
+            return Err(PairError::DifferentFunction(event.process, operation.f.clone(), event.f));
+        }
+        if event.time < operation.call {
+            return Err(PairError::TimeRunsBackwards(event.process, operation.call, event.time));
+        }
+        operation.ret = Some(event.time);
+        operation.outcome = outcome;
+        operation.error = event.error;
+        if outcome == Outcome::Ok {
+            operation.output = event.value;
+        }
+        let state = if outcome == Outcome::Info { ProcessState::Retired } else { ProcessState::Idle };
+        self.processes.insert(event.process, state);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(index: u64, kind: EventKind, process: u32) -> Event {
+        Event {
+            index,
+            time: Nanos(index * 10),
+            kind,
+            process: Process(process),
+            node: None,
+            f: "write".into(),
+            key: None,
+            value: Value::from(1),
+            intended: None,
+            is_final: false,
+            error: None,
+        }
+    }
+
+    fn push_all(events: Vec<Event>) -> Result<History, PairError> {
+        let mut pairing = Pairing::default();
+        for event in events {
+            pairing.push(event)?;
+        }
+        Ok(pairing.finish(None))
+    }
+
+    #[test]
+    fn invocation_without_completion_is_of_unknown_outcome() {
+        let history = push_all(vec![event(0, EventKind::Invoke, 1)]).unwrap();
+        assert_eq!(history.operations[0].outcome, Outcome::Info);
+        assert_eq!(history.operations[0].effective_end(), None);
+    }
+
+    #[test]
+    fn process_of_unknown_outcome_may_not_be_used_again() {
+        let events =
+            vec![event(0, EventKind::Invoke, 1), event(1, EventKind::Info, 1), event(2, EventKind::Invoke, 1)];
+        assert_eq!(push_all(events), Err(PairError::ReusedAfterInfo(Process(1))));
+    }
+
+    #[test]
+    fn late_completion_after_info_is_refused() {
+        let events =
+            vec![event(0, EventKind::Invoke, 1), event(1, EventKind::Info, 1), event(2, EventKind::Ok, 1)];
+        assert_eq!(push_all(events), Err(PairError::ReusedAfterInfo(Process(1))));
+    }
+
+    #[test]
+    fn completion_without_invocation_is_refused() {
+        assert_eq!(
+            push_all(vec![event(0, EventKind::Ok, 1)]),
+            Err(PairError::CompletionWithoutInvoke(Process(1)))
+        );
+    }
+
+    #[test]
+    fn two_open_operations_of_a_process_are_refused() {
+        let events = vec![event(0, EventKind::Invoke, 1), event(1, EventKind::Invoke, 1)];
+        assert_eq!(push_all(events), Err(PairError::OverlappingInvoke(Process(1))));
+    }
+
+    #[test]
+    fn completion_before_its_invocation_is_refused() {
+        let mut late = event(1, EventKind::Ok, 1);
+        late.time = Nanos(5);
+        let mut first = event(0, EventKind::Invoke, 1);
+        first.time = Nanos(6);
+        assert_eq!(
+            push_all(vec![first, late]),
+            Err(PairError::TimeRunsBackwards(Process(1), Nanos(6), Nanos(5)))
+        );
+    }
+
+    #[test]
+    fn failed_operation_observes_nothing() {
+        let history = push_all(vec![event(0, EventKind::Invoke, 1), event(1, EventKind::Fail, 1)]).unwrap();
+        assert_eq!(history.operations[0].output, Value::Null);
+        assert_eq!(history.operations[0].ret, Some(Nanos(10)));
+    }
+
+    #[test]
+    fn indices_must_grow() {
+        let events = vec![event(4, EventKind::Invoke, 1), event(4, EventKind::Invoke, 2)];
+        assert_eq!(push_all(events), Err(PairError::IndexNotGrowing(4, 4)));
+    }
+}
