@@ -1,0 +1,146 @@
+//! What every target offers.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::Duration;
+
+use history::NodeId;
+use workloads::{Client, Reads};
+
+use crate::{etcd::Etcd, raft::Raft};
+
+/// Where a target's executable comes from when the user names none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Executable {
+    /// The binary of shakedown itself.
+    This,
+    /// A program of the search path, with the package that brings it.
+    InPath {
+        /// Its name.
+        name: &'static str,
+        /// The Debian package.
+        package: &'static str,
+    },
+}
+
+/// Which peer addresses a node can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peering {
+    /// Every node may dial every other by an address of its own: one listener per ordered pair of nodes.
+    PerSource,
+    /// Every node has one advertised address: connections are attributed when they are accepted.
+    Advertised,
+}
+
+/// What a node needs to know to start.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// Which node.
+    pub node: NodeId,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// Where it listens for clients.
+    pub client_listen: SocketAddr,
+    /// Where it listens for peers.
+    pub peer_listen: SocketAddr,
+    /// By which address it reaches each node, its own included. Under [`Peering::Advertised`] the same for all nodes.
+    pub peers: BTreeMap<NodeId, SocketAddr>,
+    /// The mutant that the node shall be, where the target has some.
+    pub mutant: Option<String>,
+}
+
+/// How a node is started, beside its executable.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeCommand {
+    /// The arguments, without the name of the program.
+    pub args: Vec<String>,
+    /// Variables beside the few that every node gets.
+    pub env: BTreeMap<String, String>,
+}
+
+/// How a client of one process behaves.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    /// The node that the process is pinned to.
+    pub home: NodeId,
+    /// Where clients reach each node.
+    pub endpoints: BTreeMap<NodeId, SocketAddr>,
+    /// How reads are made.
+    pub reads: Reads,
+}
+
+/// What a node says about who leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leadership {
+    /// Whether it leads itself.
+    pub leads: bool,
+    /// Its term.
+    pub term: u64,
+}
+
+/// An answer that is on its way; `None` when the node did not give one.
+pub type LeadershipFuture = Pin<Box<dyn Future<Output = Option<Leadership>> + Send>>;
+
+/// Asks nodes who leads, over connections of the harness's own that no fault touches.
+pub trait StatusProbe: Send + Sync {
+    /// Asks the node that listens at `client`.
+    fn leadership(&self, client: SocketAddr) -> LeadershipFuture;
+}
+
+/// A system under test. One file implements it per system.
+pub trait Target: Send + Sync {
+    /// The name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// One line for `list targets`.
+    fn description(&self) -> &'static str;
+
+    /// Where the executable comes from.
+    fn executable(&self) -> Executable;
+
+    /// The arguments that make the executable print its version; `None` when it is the suite's own.
+    fn version_args(&self) -> Option<&'static [&'static str]>;
+
+    /// Which peer addresses a node can be told.
+    fn peering(&self) -> Peering;
+
+    /// The time after which followers miss their leader. Fault durations scale with it.
+    fn election_timeout(&self) -> Duration;
+
+    /// How long a client waits for an answer.
+    fn request_timeout(&self) -> Duration;
+
+    /// How a node is started.
+    fn command(&self, launch: &Launch) -> NodeCommand;
+
+    /// Opens the client of a process.
+    ///
+    /// # Errors
+    /// When the client cannot be set up; it does not connect yet.
+    fn client(&self, options: &ClientOptions) -> Result<Box<dyn Client>, reqwest::Error>;
+
+    /// A way to ask nodes who leads.
+    ///
+    /// # Errors
+    /// When it cannot be set up.
+    fn status_probe(&self) -> Result<Box<dyn StatusProbe>, reqwest::Error>;
+
+    /// Whether the target answers such reads at all.
+    fn supports_reads(&self, reads: Reads) -> bool;
+
+    /// What a node's log may never contain: the beginnings of panics and failed assertions.
+    fn forbidden_log(&self) -> &'static [&'static str];
+}
+
+/// Every target, in the order of `list targets`.
+pub fn all() -> Vec<Box<dyn Target>> {
+    vec![Box::new(Raft), Box::new(Etcd)]
+}
+
+/// The target of that name.
+pub fn find(name: &str) -> Option<Box<dyn Target>> {
+    all().into_iter().find(|target| target.name() == name)
+}
