@@ -1,0 +1,238 @@
+//! The search: is there an order of the operations that explains every result?
+//!
+//! Depth-first over configurations of *open* operations (see [`super::window`]), just in time: an operation takes
+//! effect only when a return demands it, in a sequence that ends with the one that returns (Lowe, *Testing for
+//! Linearizability*). At every return the sequences are tried by length, longer ones only after everything that follows
+//! from the shorter ones has failed. Per return, configurations that a visited one dominates are not visited again.
+//!
+//! It is iterative, so a long history is no danger to the call stack; it is deterministic; and it stops within a few
+//! dozen steps of any limit. It does not remember the order that it found: a valid history needs no proof, and for an
+//! invalid one [`Answer::Illegal`] names the first return that nothing survives.
+
+use super::antichain::{Antichain, projected_bytes};
+use super::bits::Bits;
+use super::problem::{Event, Problem};
+use super::window::{Configuration, Rules, Window};
+use crate::meter::{Limit, Meter};
+use crate::model::Model;
+
+/// What the search found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Some order explains every result.
+    Legal,
+    /// No order does, and already the history up to and including this event (a return) has none.
+    Illegal {
+        /// The index of the event.
+        furthest: usize,
+    },
+}
+
+/// Steps between two looks at the clock and at the memory; the memory estimate leaves room for as many.
+const STEPS_PER_CHECK: u64 = 64;
+
+/// Searches with sets of slots that are as narrow as the history allows.
+pub(super) fn search<M: Model>(
+    problem: &Problem<'_, M>,
+    start: &M,
+    rules: Rules,
+    steps: u64,
+    meter: &mut Meter,
+) -> Result<Answer, Limit> {
+    match problem.words() {
+        1 => Search::<M, [u64; 1]>::new(problem, start, rules, steps, meter).run(),
+        2 => Search::<M, [u64; 2]>::new(problem, start, rules, steps, meter).run(),
+        3..=4 => Search::<M, [u64; 4]>::new(problem, start, rules, steps, meter).run(),
+        _ => Search::<M, Vec<u64>>::new(problem, start, rules, steps, meter).run(),
+    }
+}
+
+/// A place to continue: a configuration before an event, and the length of the sequences to try there.
+struct Branch<M, B> {
+    at: usize,
+    configuration: Configuration<M, B>,
+    reach: u32,
+}
+
+struct Search<'a, M: Model, B> {
+    window: Window<'a, M, B>,
+    branches: Vec<Branch<M, B>>,
+    visited: Antichain<(u32, M), B>,
+    extension: Extension<M, B>,
+    spent: Spent<'a>,
+    /// The last event that was tried.
+    furthest: usize,
+}
+
+/// The sequences from one configuration to the next return.
+struct Extension<M, B> {
+    seen: Antichain<M, B>,
+    frontier: Vec<Configuration<M, B>>,
+    survivors: Vec<Configuration<M, B>>,
+}
+
+struct Spent<'a> {
+    meter: &'a mut Meter,
+    steps: u64,
+    next_check: u64,
+    limit: u64,
+}
+
+impl<'a, M: Model, B: Bits> Search<'a, M, B> {
+    fn new(problem: &'a Problem<'a, M>, start: &M, rules: Rules, limit: u64, meter: &'a mut Meter) -> Self {
+        let window = Window::new(problem, rules);
+        let branches = vec![Branch { at: 0, configuration: window.start(start.clone()), reach: 1 }];
+        let extension = Extension { seen: Antichain::default(), frontier: Vec::new(), survivors: Vec::new() };
+        let spent = Spent { meter, steps: 0, next_check: 0, limit };
+        Self { window, branches, visited: Antichain::default(), extension, spent, furthest: 0 }
+    }
+
+    fn run(mut self) -> Result<Answer, Limit> {
+        self.check_limits()?;
+        while let Some(branch) = self.branches.pop() {
+            self.window.move_to(branch.at);
+            let mut place = Some((branch.configuration, branch.reach));
+            while let Some((mut configuration, reach)) = place {
+                let Some(event) = self.walk(&mut configuration)? else {
+                    return Ok(Answer::Legal);
+                };
+                self.furthest = self.furthest.max(self.window.at);
+                place = self.pass_return(event, configuration, reach)?.map(|next| (next, 1));
+            }
+        }
+        Ok(Answer::Illegal { furthest: self.furthest })
+    }
+
+    /// Passes calls, and returns of operations that have taken effect, up to a return that needs thought.
+    fn walk(&mut self, configuration: &mut Configuration<M, B>) -> Result<Option<Event>, Limit> {
+        while let Some(event) = self.window.event() {
+            self.spend_step()?;
+            if !event.is_return {
+                self.window.pass_call(event, configuration);
+            } else if configuration.masks.used.has(event.slot) {
+                self.window.pass_return();
+                configuration.masks.forget(event.slot);
+            } else {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lets operations take effect until the one that returns has; continues with the best configuration and keeps the
+    /// others as branches. `None` when there is none.
+    fn pass_return(
+        &mut self,
+        event: Event,
+        configuration: Configuration<M, B>,
+        reach: u32,
+    ) -> Result<Option<Configuration<M, B>>, Limit> {
+        if self.extend(event.slot, &configuration, reach)? {
+            self.branches.push(Branch { at: self.window.at, configuration, reach: reach + 1 });
+        }
+        self.window.pass_return();
+        let survivors = &mut self.extension.survivors;
+        survivors.iter_mut().for_each(|survivor| survivor.masks.forget(event.slot));
+        survivors.sort_by_cached_key(|survivor| self.window.burden(survivor));
+        let key_at = u32::try_from(self.window.at).expect("invariant: fewer than 2^32 events in a history");
+        survivors.retain(|survivor| {
+            self.visited.insert(&self.window, (key_at, survivor.state.clone()), &survivor.masks)
+        });
+        let mut rest = survivors.drain(..);
+        let best = rest.next();
+        let at = self.window.at;
+        self.branches.extend(rest.rev().map(|configuration| Branch { at, configuration, reach: 1 }));
+        Ok(best)
+    }
+
+    /// Finds the configurations in which the operation in `target` may return, by sequences of up to `reach` operations.
+    /// `true` when longer sequences are left.
+    ///
+    /// Once the target is optional a sequence matters only if the target itself ends it: everything else in it may as
+    /// well wait until after the return.
+    fn extend(&mut self, target: u32, from: &Configuration<M, B>, reach: u32) -> Result<bool, Limit> {
+        self.extension.begin(&self.window, target, from);
+        for _ in 0..reach {
+            let frontier = std::mem::take(&mut self.extension.frontier);
+            for configuration in &frontier {
+                self.spend_step()?;
+                for slot in self.window.candidates(configuration) {
+                    self.spent.steps += 1;
+                    if let Some(next) = self.window.linearize(configuration, slot) {
+                        let was_optional = configuration.masks.optional.has(target);
+                        self.extension.reach(&self.window, target, next, was_optional);
+                    }
+                }
+            }
+        }
+        Ok(!self.extension.frontier.is_empty())
+    }
+
+    fn spend_step(&mut self) -> Result<(), Limit> {
+        self.spent.steps += 1;
+        if self.spent.steps < self.spent.next_check {
+            return Ok(());
+        }
+        self.spent.next_check = self.spent.steps + STEPS_PER_CHECK;
+        self.check_limits()
+    }
+
+    fn check_limits(&mut self) -> Result<(), Limit> {
+        if self.spent.steps > self.spent.limit {
+            return Err(Limit::Steps);
+        }
+        self.spent.meter.check_time()?;
+        let held = self.projected_bytes();
+        self.spent.meter.check_memory(held)
+    }
+
+    fn projected_bytes(&self) -> u64 {
+        let heap = B::heap_bytes(self.window.problem.words());
+        let more = STEPS_PER_CHECK as usize + self.window.problem.slots + self.extension.survivors.len();
+        let branches = projected_bytes::<Branch<M, B>>(self.branches.len(), self.branches.capacity(), more);
+        let sets = self.visited.projected_bytes(more, heap) + self.extension.projected_bytes(more, heap);
+        self.window.problem.bytes() + branches + (2 * heap * (self.branches.len() + more)) as u64 + sets
+    }
+}
+
+impl<M: Model, B: Bits> Extension<M, B> {
+    fn begin(&mut self, window: &Window<'_, M, B>, target: u32, from: &Configuration<M, B>) {
+        self.seen.clear();
+        self.survivors.clear();
+        self.frontier.clear();
+        if from.masks.optional.has(target) {
+            self.survivors.push(from.clone());
+        }
+        self.seen.insert(window, from.state.clone(), &from.masks);
+        self.frontier.push(from.clone());
+    }
+
+    fn reach(
+        &mut self,
+        window: &Window<'_, M, B>,
+        target: u32,
+        next: Configuration<M, B>,
+        was_optional: bool,
+    ) {
+        if next.masks.used.has(target) {
+            self.survivors.push(next);
+            return;
+        }
+        if next.masks.optional.has(target) && !was_optional {
+            self.survivors.push(next.clone());
+        }
+        if self.seen.insert(window, next.state.clone(), &next.masks) {
+            self.frontier.push(next);
+        }
+    }
+
+    fn projected_bytes(&self, more: usize, heap: usize) -> u64 {
+        let lists = [&self.frontier, &self.survivors];
+        let lists = lists.map(|list| {
+            projected_bytes::<Configuration<M, B>>(list.len(), list.capacity(), more)
+                + (2 * heap * (list.len() + more)) as u64
+        });
+        // The frontier that is being left is not longer than what `seen` holds.
+        lists[0] + lists[1] + 2 * self.seen.projected_bytes(more, heap)
+    }
+}

@@ -1,0 +1,226 @@
+//! From a history that no order explains to the few operations that prove it.
+//!
+//! Every step is a relaxation: it maps histories that some order explains to histories that some order explains. So
+//! whatever is still illegal at the end proves that the whole history is.
+//! * operations after the first return that nothing survives are forgotten, open ones become unknown;
+//! * an operation that changes nothing is left out;
+//! * an effect is left out that nothing else depends on ([`Object::removable`]), never one that is observed;
+//! * the past is forgotten: whatever ended before a moment is left out, what was open then becomes unknown, and the
+//!   rest must be illegal from *every* state.
+//!
+//! The chunks are those of delta debugging (Zeller and Hildebrandt, *Simplifying and Isolating Failure-Inducing
+//! Input*). The time is bounded by the meter; when it ends, what was reached until then is the result.
+
+use history::Nanos;
+
+use super::object::Object;
+use super::orders::{Orders, orders};
+use super::partition::matters;
+use super::problem::{Call, Problem};
+use super::rounds::judge;
+use super::search::Answer;
+use super::window::Rules;
+use crate::meter::{Limit, Meter};
+use crate::model::Model;
+
+/// How many more operations the story from the beginning may have than the one that forgets the past.
+const MAX_PROLOGUE: usize = 3;
+
+/// Steps for one question, "is this still illegal?". A question that costs more is answered with no.
+const STEPS_PER_QUESTION: u64 = 200_000;
+
+/// Operations that no order explains.
+#[derive(Clone)]
+pub(super) struct Core<M: Model> {
+    pub calls: Vec<Call<M>>,
+    /// The states before them; none helps.
+    pub starts: Vec<M>,
+    /// Whether the past was forgotten, so that `starts` stands for every state.
+    pub from_any_state: bool,
+    /// The one whose return nothing survives.
+    pub culprit: usize,
+}
+
+/// Finds a small core among the calls, of which no order explains those up to the end `last`.
+///
+/// The recent past is tried first, because it is short. What was found there then guides the reduction of the whole
+/// prefix, which tells the better story: it begins with how the values came about.
+pub(super) fn shrink<O: Object>(
+    object: &O,
+    calls: &[Call<O::Model>],
+    last: Nanos,
+    meter: &mut Meter,
+) -> Core<O::Model> {
+    let whole = Core::whole(until(calls, last), vec![object.initial()]);
+    let mut shrinker = Shrinker { object, meter };
+    let recent = shrinker.forget_past(&whole.calls).ok().flatten().map(|recent| shrinker.reduce(recent));
+    let guided = recent.as_ref().and_then(|recent| shrinker.guided(&whole, recent).ok().flatten());
+    let full = match (&recent, guided) {
+        (_, Some(guided)) => Some(shrinker.reduce(guided)),
+        (None, None) => Some(shrinker.reduce(whole.clone())),
+        (Some(_), None) => None,
+    };
+    eprintln!("whole {} recent {:?} full {:?}", whole.calls.len(), recent.as_ref().map(|r| r.calls.len()), full.as_ref().map(|r| r.calls.len()));
+    let best = match (recent, full) {
+        (Some(recent), Some(full)) if full.calls.len() <= recent.calls.len() + MAX_PROLOGUE => full,
+        (Some(recent), _) => recent,
+        (None, full) => full.unwrap_or_else(|| whole.clone()),
+    };
+    if shrinker.confirm(&best) { best } else { whole }
+}
+
+/// The history up to a return: later calls are unheard of, open operations of unknown outcome.
+fn until<M: Model>(calls: &[Call<M>], last: Nanos) -> Vec<Call<M>> {
+    let mut prefix: Vec<Call<M>> = calls.iter().filter(|call| call.start <= last).cloned().collect();
+    for call in &mut prefix {
+        call.done.take_if(|done| done.end > last);
+    }
+    prefix.retain(matters);
+    prefix
+}
+
+/// The history after a moment: what ended is forgotten, what was open may or may not have happened by then.
+fn after<M: Model>(calls: &[Call<M>], moment: Nanos) -> Vec<Call<M>> {
+    let is_recent = |call: &&Call<M>| call.end().is_none_or(|end| end > moment);
+    let mut recent: Vec<Call<M>> = calls.iter().filter(is_recent).cloned().collect();
+    for call in recent.iter_mut().filter(|call| call.start <= moment) {
+        call.done = None;
+    }
+    recent.retain(matters);
+    recent
+}
+
+impl<M: Model> Core<M> {
+    fn whole(calls: Vec<Call<M>>, starts: Vec<M>) -> Self {
+        let latest = calls.iter().enumerate().max_by_key(|(_, call)| call.end());
+        let culprit = latest.map_or(0, |(at, _)| at);
+        Self { calls, starts, from_any_state: false, culprit }
+    }
+}
+
+struct Shrinker<'a, O: Object> {
+    object: &'a O,
+    meter: &'a mut Meter,
+}
+
+impl<O: Object> Shrinker<'_, O> {
+    /// The call whose return nothing survives, when no order explains the calls; `None` also when that is too hard to
+    /// find out.
+    fn culprit(&mut self, calls: &[Call<O::Model>], starts: &[O::Model]) -> Result<Option<usize>, Limit> {
+        let mut culprit = None;
+        for start in starts {
+            let mut simplified = calls.to_vec();
+            self.object.simplify(&mut simplified, start);
+            match judge(&simplified, start, Rules::ALL, STEPS_PER_QUESTION, self.meter) {
+                Ok(Answer::Illegal { furthest }) => {
+                    let call = &simplified[Problem::new(&simplified).events[furthest].call as usize];
+                    culprit = culprit.max(Some((call.end(), call.position)));
+                }
+                Ok(Answer::Legal) | Err(Limit::Steps) => return Ok(None),
+                Err(limit) => return Err(limit),
+            }
+        }
+        Ok(culprit.and_then(|(_, position)| calls.iter().position(|call| call.position == position)))
+    }
+
+    /// The whole without everything that can go and is not part of `recent`; `None` when that is not illegal.
+    fn guided(
+        &mut self,
+        whole: &Core<O::Model>,
+        recent: &Core<O::Model>,
+    ) -> Result<Option<Core<O::Model>>, Limit> {
+        let is_guide =
+            |call: &Call<O::Model>| recent.calls.iter().any(|guide| guide.position == call.position);
+        let mut calls = whole.calls.clone();
+        loop {
+            let before = calls.len();
+            let mut removable = self.object.removable(&calls).into_iter();
+            calls.retain(|call| !removable.next().unwrap_or(false) || is_guide(call));
+            if calls.len() == before {
+                break;
+            }
+        }
+        let culprit = self.culprit(&calls, &whole.starts)?;
+        Ok(culprit.map(|culprit| Core { calls, culprit, ..whole.clone() }))
+    }
+
+    /// Leaves out chunks of operations, large ones first, while the rest stays illegal.
+    fn reduce(&mut self, mut core: Core<O::Model>) -> Core<O::Model> {
+        let mut chunk = core.calls.len().div_ceil(2);
+        loop {
+            match self.sweep(&mut core, chunk) {
+                Err(_) => return core,
+                Ok(false) if chunk <= 1 => return core,
+                Ok(_) => chunk = chunk.div_ceil(2),
+            }
+        }
+    }
+
+    /// One pass over the calls; `true` when something was left out.
+    fn sweep(&mut self, core: &mut Core<O::Model>, chunk: usize) -> Result<bool, Limit> {
+        let mut from = 0;
+        let mut progress = false;
+        while from < core.calls.len() {
+            let chunk_end = from + chunk;
+            let removable = self.object.removable(&core.calls);
+            let is_kept = |at: usize| !(from..chunk_end).contains(&at) || !removable[at];
+            let kept: Vec<Call<O::Model>> = core
+                .calls
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| is_kept(*at))
+                .map(|(_, call)| call.clone())
+                .collect();
+            let is_smaller = kept.len() < core.calls.len();
+            match if is_smaller { self.culprit(&kept, &core.starts)? } else { None } {
+                Some(culprit) => {
+                    core.calls = kept;
+                    core.culprit = culprit;
+                    progress = true;
+                }
+                None => from = chunk_end,
+            }
+        }
+        Ok(progress)
+    }
+
+    /// The shortest recent part that is illegal from every state. Forgetting more can only make a history easier to
+    /// explain, so the moment is found by doubling and then by halves.
+    fn forget_past(&mut self, calls: &[Call<O::Model>]) -> Result<Option<Core<O::Model>>, Limit> {
+        let mut ends: Vec<Nanos> = calls.iter().filter_map(Call::end).collect();
+        ends.sort_unstable_by(|a, b| b.cmp(a));
+        ends.dedup();
+        let mut kept = 1;
+        let mut found = None;
+        while found.is_none() && kept < ends.len() {
+            found = self.recent(calls, ends[kept])?;
+            kept *= 2;
+        }
+        let Some(mut core) = found else { return Ok(None) };
+        let (mut too_few, mut enough) = (kept / 4, kept / 2);
+        while enough - too_few > 1 {
+            let middle = usize::midpoint(too_few, enough);
+            match self.recent(calls, ends[middle])? {
+                Some(smaller) => (core, enough) = (smaller, middle),
+                None => too_few = middle,
+            }
+        }
+        Ok(Some(core))
+    }
+
+    fn recent(&mut self, calls: &[Call<O::Model>], moment: Nanos) -> Result<Option<Core<O::Model>>, Limit> {
+        let calls = after(calls, moment);
+        let starts = self.object.any_start(&calls);
+        let culprit = self.culprit(&calls, &starts)?;
+        Ok(culprit.map(|culprit| Core { calls, starts, from_any_state: true, culprit }))
+    }
+
+    /// Whether the core is illegal, by a search that shares nothing with the one that found it, where it is small enough
+    /// for that.
+    fn confirm(&mut self, core: &Core<O::Model>) -> bool {
+        match orders(&core.calls, &core.starts, core.culprit) {
+            Some(found) => matches!(found, Orders::Stuck(_)),
+            None => matches!(self.culprit(&core.calls, &core.starts), Ok(Some(_))),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The verdicts against independent oracles, and against what must hold for histories of any size.
+
+mod agreement;
+mod cores;
+mod large;
+mod oracle;
+mod simulate;
