@@ -1,0 +1,94 @@
+//! From replies and refusals to HTTP answers. Every error has one status code and one word.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::raft::NodeId;
+use crate::server::Reply;
+
+/// Why a request did not reach the driver; nothing happened.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    NoSuchPath,
+    Method { allow: &'static str },
+    Key(&'static str),
+    Query(String),
+    ValueTooLarge,
+    BrokenBody,
+}
+
+impl Refusal {
+    pub(super) fn query(detail: &str) -> Self {
+        Self::Query(detail.to_owned())
+    }
+
+    pub(super) fn unknown(parameter: &str) -> Self {
+        Self::Query(format!("unknown parameter {parameter:?}"))
+    }
+}
+
+/// The answer to a request that the driver saw.
+pub(super) fn reply(reply: Reply) -> Response<Full<Bytes>> {
+    match reply {
+        Reply::Written { position, matched } => {
+            let body = json!({ "index": position.index.0, "term": position.term.0, "matched": matched });
+            json_answer(StatusCode::OK, &body)
+        }
+        Reply::Value(Some(value)) => answer(StatusCode::OK, "application/octet-stream", value),
+        Reply::Value(None) => error(StatusCode::NOT_FOUND, "absent"),
+        Reply::Status(report) => json_answer(StatusCode::OK, &json!(report)),
+        Reply::NotLeader(leader) => not_leader(leader),
+        Reply::Overloaded => error(StatusCode::TOO_MANY_REQUESTS, "overloaded"),
+        Reply::UnknownOutcome => error(StatusCode::SERVICE_UNAVAILABLE, "unknown-outcome"),
+        Reply::NoQuorum => error(StatusCode::SERVICE_UNAVAILABLE, "no-quorum"),
+    }
+}
+
+/// The answer to a request that makes no sense.
+pub(super) fn refuse(refusal: &Refusal) -> Response<Full<Bytes>> {
+    match refusal {
+        Refusal::NoSuchPath => error(StatusCode::NOT_FOUND, "no-such-path"),
+        Refusal::Method { allow } => {
+            let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed");
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+            answer
+        }
+        Refusal::Key(detail) => detailed(StatusCode::BAD_REQUEST, "bad-key", detail),
+        Refusal::Query(detail) => detailed(StatusCode::BAD_REQUEST, "bad-request", detail),
+        Refusal::ValueTooLarge => error(StatusCode::PAYLOAD_TOO_LARGE, "value-too-large"),
+        Refusal::BrokenBody => detailed(StatusCode::BAD_REQUEST, "bad-request", "the body is incomplete"),
+    }
+}
+
+fn not_leader(leader: Option<NodeId>) -> Response<Full<Bytes>> {
+    let name = leader.map(|leader| leader.to_string());
+    let body = json!({ "error": "not-leader", "leader": name, "leader_client": null });
+    let mut answer = json_answer(StatusCode::MISDIRECTED_REQUEST, &body);
+    if let Some(name) = name {
+        let value = HeaderValue::from_str(&name).expect("invariant: node ids are printable ASCII");
+        answer.headers_mut().insert("x-raft-leader", value);
+    }
+    answer
+}
+
+fn error(status: StatusCode, word: &str) -> Response<Full<Bytes>> {
+    json_answer(status, &json!({ "error": word }))
+}
+
+fn detailed(status: StatusCode, word: &str, detail: &str) -> Response<Full<Bytes>> {
+    json_answer(status, &json!({ "error": word, "detail": detail }))
+}
+
+fn json_answer(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
+    answer(status, "application/json", body.to_string().into())
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(body));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}

@@ -1,0 +1,190 @@
+//! The replicated state machine: a map from keys to values.
+//!
+//! Applying is deterministic: the outcome of a command depends on the commands before it and on nothing else. In
+//! particular a compare-and-set is decided here, when it is applied, not when it is proposed.
+
+use std::collections::BTreeMap;
+
+use bytes::{BufMut, Bytes};
+
+use crate::codec::{DecodeError, Reader, put_bytes};
+
+/// What a value must be for a compare-and-set to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// Nothing: write in any case.
+    Anything,
+    /// The key must be absent.
+    Absent,
+    /// The key must have exactly this value.
+    Value(Bytes),
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Sets a key, if its value is as expected.
+    Put { key: Bytes, expected: Expected, value: Bytes },
+    /// Removes a key; removing an absent key is fine.
+    Delete { key: Bytes },
+}
+
+const PUT: u8 = 1;
+const DELETE: u8 = 2;
+const EXPECT_ANYTHING: u8 = 0;
+const EXPECT_ABSENT: u8 = 1;
+const EXPECT_VALUE: u8 = 2;
+
+impl Command {
+    /// The form in which commands are replicated.
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut out = Vec::new();
+        match self {
+            Command::Put { key, expected, value } => {
+                out.put_u8(PUT);
+                put_bytes(&mut out, key);
+                put_expected(&mut out, expected);
+                put_bytes(&mut out, value);
+            }
+            Command::Delete { key } => {
+                out.put_u8(DELETE);
+                put_bytes(&mut out, key);
+            }
+        }
+        out.into()
+    }
+
+    pub(crate) fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let command = match reader.u8()? {
+            PUT => {
+                let (key, expected) = (reader.bytes()?, read_expected(&mut reader)?);
+                Command::Put { key, expected, value: reader.bytes()? }
+            }
+            DELETE => Command::Delete { key: reader.bytes()? },
+            code => return Err(DecodeError::UnknownCode { what: "command", code }),
+        };
+        reader.finish()?;
+        Ok(command)
+    }
+}
+
+fn put_expected(out: &mut Vec<u8>, expected: &Expected) {
+    match expected {
+        Expected::Anything => out.put_u8(EXPECT_ANYTHING),
+        Expected::Absent => out.put_u8(EXPECT_ABSENT),
+        Expected::Value(value) => {
+            out.put_u8(EXPECT_VALUE);
+            put_bytes(out, value);
+        }
+    }
+}
+
+fn read_expected(reader: &mut Reader) -> Result<Expected, DecodeError> {
+    match reader.u8()? {
+        EXPECT_ANYTHING => Ok(Expected::Anything),
+        EXPECT_ABSENT => Ok(Expected::Absent),
+        EXPECT_VALUE => Ok(Expected::Value(reader.bytes()?)),
+        code => Err(DecodeError::UnknownCode { what: "expectation", code }),
+    }
+}
+
+/// The applied state.
+#[derive(Debug, Default)]
+pub(crate) struct Machine {
+    values: BTreeMap<Bytes, Bytes>,
+}
+
+impl Machine {
+    /// The value of a key.
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Bytes> {
+        self.values.get(key).cloned()
+    }
+
+    /// Whether `command` would find what it expects.
+    pub(crate) fn matches(&self, command: &Command) -> bool {
+        match command {
+            Command::Put { key, expected: Expected::Value(value), .. } => self.values.get(key) == Some(value),
+            Command::Put { key, expected: Expected::Absent, .. } => !self.values.contains_key(key),
+            Command::Put { expected: Expected::Anything, .. } | Command::Delete { .. } => true,
+        }
+    }
+
+    /// Performs `command` and says whether it found what it expected; if not, nothing changed.
+    pub(crate) fn apply(&mut self, command: Command) -> bool {
+        if !self.matches(&command) {
+            return false;
+        }
+        match command {
+            Command::Put { key, value, .. } => {
+                self.values.insert(key, value);
+            }
+            Command::Delete { key } => {
+                self.values.remove(&key);
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn put(key: &'static str, expected: Expected, value: &'static str) -> Command {
+        Command::Put { key: key.into(), expected, value: value.into() }
+    }
+
+    #[test]
+    fn mismatch_changes_nothing() {
+        let mut machine = Machine::default();
+        assert!(machine.apply(put("k", Expected::Anything, "1")));
+        assert!(!machine.apply(put("k", Expected::Value("2".into()), "3")));
+        assert!(!machine.apply(put("k", Expected::Absent, "3")));
+        assert_eq!(machine.get(b"k"), Some("1".into()));
+    }
+
+    #[test]
+    fn absent_key_never_equals_a_value() {
+        let mut machine = Machine::default();
+        assert!(!machine.apply(put("k", Expected::Value("".into()), "1")));
+        assert!(machine.apply(put("k", Expected::Absent, "")));
+        assert!(machine.apply(put("k", Expected::Value("".into()), "1")));
+    }
+
+    #[test]
+    fn deleted_key_is_absent() {
+        let mut machine = Machine::default();
+        machine.apply(put("k", Expected::Anything, "1"));
+        assert!(machine.apply(Command::Delete { key: "k".into() }));
+        assert!(machine.apply(Command::Delete { key: "k".into() }));
+        assert_eq!(machine.get(b"k"), None);
+    }
+
+    fn any_command() -> impl Strategy<Value = Command> {
+        let bytes = || proptest::collection::vec(any::<u8>(), 0..16).prop_map(Bytes::from);
+        let expected = prop_oneof![
+            Just(Expected::Anything),
+            Just(Expected::Absent),
+            bytes().prop_map(Expected::Value),
+        ];
+        prop_oneof![
+            (bytes(), expected, bytes()).prop_map(|(key, expected, value)| Command::Put { key, expected, value }),
+            bytes().prop_map(|key| Command::Delete { key }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn command_survives_its_encoding(command in any_command()) {
+            prop_assert_eq!(Command::decode(command.encode()), Ok(command));
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = Command::decode(bytes.into());
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Deliberately wrong variants of this server, so that the suite can prove that it sees them.
+//!
+//! Each variant is a line or two exactly where the wrong code would stand, asked for with `mutant!`. Without the feature
+//! `mutants` the macro is the constant `false` and none of the wrong code is compiled.
+
+#[cfg(feature = "mutants")]
+pub use catalogue::Mutant;
+
+/// Whether the owner's configuration selects a mutant: `mutant!(self.config, A9)`.
+#[cfg(feature = "mutants")]
+macro_rules! mutant {
+    ($owner:expr, $id:ident) => {
+        $owner.mutant == Some($crate::mutant::Mutant::$id)
+    };
+}
+
+/// No mutant is compiled into this build.
+#[cfg(not(feature = "mutants"))]
+macro_rules! mutant {
+    ($owner:expr, $id:ident) => {
+        false
+    };
+}
+
+pub(crate) use mutant;
+
+/// The ids and titles of the mutants in this build; empty in a normal build.
+pub fn mutant_ids() -> &'static [(&'static str, &'static str)] {
+    #[cfg(feature = "mutants")]
+    return catalogue::IDS;
+    #[cfg(not(feature = "mutants"))]
+    &[]
+}
+
+#[cfg(feature = "mutants")]
+mod catalogue {
+    /// One wrong variant.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Mutant {
+        /// Votes without looking at the candidate's log.
+        A9,
+        /// Appends without comparing the term of the previous entry.
+        B5,
+        /// Acknowledges a write before it is committed.
+        B6,
+        /// Commits with half of the cluster, rounded down.
+        B14,
+        /// Answers linearizable reads from memory.
+        C1,
+    }
+
+    pub(super) const IDS: &[(&str, &str)] = &[
+        ("A9", "votes without comparing logs"),
+        ("B5", "appends without checking the previous term"),
+        ("B6", "acknowledges before commit"),
+        ("B14", "commits with half of the cluster"),
+        ("C1", "reads from the leader's memory"),
+    ];
+
+    impl Mutant {
+        /// The mutant with the given catalogue id.
+        pub fn parse(id: &str) -> Option<Self> {
+            match id {
+                "A9" => Some(Self::A9),
+                "B5" => Some(Self::B5),
+                "B6" => Some(Self::B6),
+                "B14" => Some(Self::B14),
+                "C1" => Some(Self::C1),
+                _ => None,
+            }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn every_catalogued_id_parses_to_the_mutant_of_that_name() {
+            for (id, _) in IDS {
+                let mutant = Mutant::parse(id).expect("a catalogued id");
+                assert_eq!(format!("{mutant:?}"), *id);
+            }
+            assert_eq!(Mutant::parse("Z1"), None);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Elections: pre-vote, vote, and the rules that keep a working leader in place.
+//!
+//! A node first asks whether it would win (thesis, section 9.6); only then does it start a new term. Neither question
+//! gets a yes while the asked node hears from a leader (thesis, section 4.2.3), so a node that comes back from a
+//! partition cannot depose a leader that works.
+
+use std::collections::BTreeSet;
+
+use super::message::Body;
+use super::types::{HardState, LogPosition, Millis, NodeId, Term};
+use super::{Core, Role};
+use crate::mutant::mutant;
+
+impl Core {
+    /// Starts the timer anew, with the jitter of the latest tick.
+    pub(super) fn reset_election_deadline(&mut self) {
+        let election_ms = self.config.election.0;
+        let extra_ms = (election_ms * u64::from(self.jitter.0)) >> 16;
+        self.election_deadline = self.now.plus(Millis(election_ms + extra_ms));
+    }
+
+    /// Somebody in a later term asks for a vote while this node knows that the leader works. That must not even change
+    /// the term.
+    pub(super) fn is_disruption(&self, body: &Body) -> bool {
+        matches!(body, Body::PreVote { .. } | Body::Vote { .. }) && self.leader_is_alive()
+    }
+
+    fn leader_is_alive(&self) -> bool {
+        let heard_lately = self.leader.is_some() && self.now.since(self.leader_heard) < self.config.election;
+        matches!(self.role, Role::Leader(_)) || heard_lately
+    }
+
+    /// Moves to a later term, without a vote and without a leader.
+    pub(super) fn adopt_term(&mut self, term: Term) {
+        self.set_hard_state(HardState { term, vote: None });
+        self.become_follower(None);
+    }
+
+    /// Follows `leader`, or waits for one.
+    pub(super) fn become_follower(&mut self, leader: Option<NodeId>) {
+        match std::mem::replace(&mut self.role, Role::Follower) {
+            Role::Follower => {}
+            Role::PreCandidate { .. } | Role::Candidate { .. } => self.reset_election_deadline(),
+            Role::Leader(leadership) => {
+                self.reset_election_deadline();
+                self.abandon(*leadership);
+            }
+        }
+        self.leader = leader;
+    }
+
+    pub(super) fn ask_for_pre_votes(&mut self) {
+        self.role = Role::PreCandidate { granted: BTreeSet::from([self.config.id]) };
+        self.leader = None;
+        self.reset_election_deadline();
+        self.send_to_peers(&Body::PreVote { last: self.log.last() });
+        self.campaign_if_welcome();
+    }
+
+    pub(super) fn on_pre_vote(&mut self, from: NodeId, last: LogPosition) {
+        let granted = !self.leader_is_alive() && self.may_lead(last);
+        self.send(from, Body::PreVoteReply { granted });
+    }
+
+    pub(super) fn on_pre_vote_reply(&mut self, from: NodeId, yes: bool) {
+        if let (Role::PreCandidate { granted }, true) = (&mut self.role, yes) {
+            granted.insert(from);
+            self.campaign_if_welcome();
+        }
+    }
+
+    fn campaign_if_welcome(&mut self) {
+        if let Role::PreCandidate { granted } = &self.role
+            && self.config.voters.agree(|id| granted.contains(&id))
+        {
+            self.campaign();
+        }
+    }
+
+    /// Starts a term and asks for votes. The questions wait until term and own vote are durable: a node that forgot
+    /// its campaign could win the same term twice, with different logs.
+    fn campaign(&mut self) {
+        let term = self.hard_state.term.next();
+        self.set_hard_state(HardState { term, vote: Some(self.config.id) });
+        self.role = Role::Candidate { granted: BTreeSet::new() };
+        self.reset_election_deadline();
+        let peers: Vec<NodeId> = self.peers().collect();
+        for peer in peers {
+            self.send_when_durable(peer, Body::Vote { last: self.log.last() });
+        }
+    }
+
+    pub(super) fn on_vote(&mut self, from: NodeId, last: LogPosition) {
+        let free = self.hard_state.vote.is_none_or(|candidate| candidate == from);
+        if !free || !self.may_lead(last) {
+            return self.send(from, Body::VoteReply { granted: false });
+        }
+        self.set_hard_state(HardState { vote: Some(from), ..self.hard_state });
+        self.become_follower(self.leader);
+        self.reset_election_deadline();
+        self.send_when_durable(from, Body::VoteReply { granted: true });
+    }
+
+    pub(super) fn on_vote_reply(&mut self, from: NodeId, yes: bool) {
+        if let (Role::Candidate { granted }, true) = (&mut self.role, yes) {
+            granted.insert(from);
+            self.lead_if_elected();
+        }
+    }
+
+    pub(super) fn lead_if_elected(&mut self) {
+        if let Role::Candidate { granted } = &self.role
+            && self.config.voters.agree(|id| granted.contains(&id))
+        {
+            self.become_leader();
+        }
+    }
+
+    /// Only a node that has every committed entry may lead (Raft, section 5.4.1).
+    fn may_lead(&self, candidate: LogPosition) -> bool {
+        mutant!(self.config, A9) || candidate >= self.log.last()
+    }
+
+    fn set_hard_state(&mut self, state: HardState) {
+        assert!(state.term >= self.hard_state.term, "invariant: the term never decreases");
+        if state.term > self.hard_state.term {
+            self.outbox.term_ended();
+        }
+        if state != self.hard_state {
+            self.hard_state = state;
+            self.outbox.hard_state_changed();
+        }
+    }
+}

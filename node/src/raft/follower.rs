@@ -1,0 +1,69 @@
+//! The receiving side of replication: check, repair, append, acknowledge.
+
+use super::message::{Append, AppendReply, Body};
+use super::types::{Entry, Index, LogPosition, NodeId, Round};
+use super::{Core, Role};
+use crate::mutant::mutant;
+
+impl Core {
+    /// Accepts `from` as the leader of the current term.
+    fn follow(&mut self, from: NodeId) {
+        assert!(!matches!(self.role, Role::Leader(_)), "invariant: a term has one leader (election safety)");
+        self.become_follower(Some(from));
+        self.leader_heard = self.now;
+        self.reset_election_deadline();
+    }
+
+    pub(super) fn on_heartbeat(&mut self, from: NodeId, commit: Index, round: Round) {
+        self.follow(from);
+        // The leader limits `commit` to what this node has acknowledged as durable in this term.
+        assert!(
+            commit <= self.log.last_index(),
+            "invariant: this node's log lacks entries that it acknowledged; its data was lost or replaced"
+        );
+        self.commit = self.commit.max(commit);
+        self.send(from, Body::HeartbeatReply { round });
+    }
+
+    /// `AppendEntries` (Raft, figure 2, rules 2 to 5).
+    pub(super) fn on_append(&mut self, from: NodeId, append: Append) {
+        self.follow(from);
+        if !self.has_previous(append.previous) {
+            return self.reject_append(from, append.previous);
+        }
+        let matched = Index(append.previous.index.0 + append.entries.len() as u64);
+        for entry in append.entries {
+            self.store(entry);
+        }
+        // Entries after `matched` have not been compared with the leader's log and may conflict with it.
+        self.commit = self.commit.max(append.commit.min(matched));
+        self.send_when_durable(from, Body::AppendReply(AppendReply::Accepted { matched }));
+    }
+
+    fn has_previous(&self, previous: LogPosition) -> bool {
+        if mutant!(self.config, B5) {
+            return previous.index <= self.log.last_index();
+        }
+        self.log.term_at(previous.index) == Some(previous.term)
+    }
+
+    fn reject_append(&mut self, from: NodeId, previous: LogPosition) {
+        let hint = self.log.match_hint(previous);
+        let reply = AppendReply::Rejected { previous: previous.index, hint };
+        self.send(from, Body::AppendReply(reply));
+    }
+
+    /// Appends an entry unless it is there already. Only a conflict removes anything: a late append must not cut off what
+    /// a newer one brought.
+    fn store(&mut self, entry: Entry) {
+        match self.log.term_at(entry.index) {
+            Some(term) if term == entry.term => return,
+            Some(_) => {
+                assert!(entry.index > self.commit, "invariant: a committed entry is never replaced");
+                self.log.truncate_from(entry.index);
+            }
+            None => {}
+        }
+        self.log.push(entry);
+    }
+}

@@ -1,0 +1,260 @@
+//! The task that owns the node: collects what happened, steps the core, performs its effects.
+//!
+//! # Order
+//! Of the effects of one step the write is started first, then messages leave, then entries are applied, then requests are
+//! answered. Nothing waits for the disk here: the core holds back what depends on it.
+//!
+//! # Batching
+//! The task wakes up once, lets every other task that is ready run, and then takes all that has arrived: one step, one write,
+//! one append per follower. Under load batches grow by themselves; without load nothing lingers.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep_until};
+
+use super::request::{Operation, Reply, Request, StatusReport};
+use super::waiters::{Wait, Waiter, Waiters};
+use super::PeerSenders;
+use crate::events::EventLog;
+use crate::machine::{Command, Machine};
+use crate::raft::{
+    Answer, Committed, Config, Core, Effects, Input, IoId, Jitter, Log, LogPosition, Millis, Payload, RequestId,
+    RoleName, Status,
+};
+use crate::transport::Received;
+use crate::wal::{Recovered, WalThread};
+
+/// How often the core learns that time has passed.
+const TICK: Duration = Duration::from_millis(10);
+/// Requests or messages that one step takes; the rest waits for the next one.
+const MAX_STEP_INPUTS: usize = 4_096;
+
+/// Where everything arrives.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    pub(crate) requests: Receiver<Request>,
+    pub(crate) messages: Receiver<Received>,
+    /// Reports of the log thread; there is at most one per write that was started.
+    pub(crate) durable: UnboundedReceiver<IoId>,
+}
+
+/// The owner of the node's state.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    core: Core,
+    machine: Machine,
+    waiters: Waiters,
+    wal: WalThread,
+    peers: PeerSenders,
+    log: EventLog,
+    id: String,
+    mutant: Option<String>,
+    started: Instant,
+    next_tick: Instant,
+    inputs: Vec<Input>,
+    /// What the last event line said, to report changes only.
+    reported: Status,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        config: Config,
+        mutant: Option<String>,
+        recovered: Recovered,
+        wal: WalThread,
+        peers: PeerSenders,
+        log: EventLog,
+    ) -> Self {
+        let id = config.id.to_string();
+        let entries = Log::recovered(recovered.entries);
+        let core = Core::new(config, recovered.hard_state, entries, Millis(0), jitter());
+        let (reported, started) = (core.status(), Instant::now());
+        log.info("started", json!({ "term": reported.term.0, "last_index": reported.last.index.0 }));
+        Self {
+            core,
+            machine: Machine::default(),
+            waiters: Waiters::default(),
+            wal,
+            peers,
+            log,
+            id,
+            mutant,
+            started,
+            next_tick: started + TICK,
+            inputs: Vec::new(),
+            reported,
+        }
+    }
+
+    /// Runs until the inbox is closed.
+    pub(crate) async fn run(&mut self, mut inbox: Inbox) {
+        loop {
+            tokio::select! {
+                Some(io) = inbox.durable.recv() => self.inputs.push(Input::Persisted(io)),
+                Some((from, message)) = inbox.messages.recv() => self.inputs.push(Input::Receive { from, message }),
+                Some(request) = inbox.requests.recv() => self.admit(request),
+                () = sleep_until(self.next_tick) => {}
+            }
+            yield_now().await;
+            self.collect(&mut inbox);
+            self.tick();
+            let inputs = std::mem::take(&mut self.inputs);
+            let now = Millis(self.started.elapsed().as_millis() as u64);
+            let effects = self.core.step(now, inputs);
+            self.perform(effects);
+            self.report();
+        }
+    }
+
+    fn collect(&mut self, inbox: &mut Inbox) {
+        while let Ok(io) = inbox.durable.try_recv() {
+            self.inputs.push(Input::Persisted(io));
+        }
+        while self.inputs.len() < MAX_STEP_INPUTS
+            && let Ok((from, message)) = inbox.messages.try_recv()
+        {
+            self.inputs.push(Input::Receive { from, message });
+        }
+        while self.inputs.len() < 2 * MAX_STEP_INPUTS
+            && let Ok(request) = inbox.requests.try_recv()
+        {
+            self.admit(request);
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        if now >= self.next_tick {
+            self.next_tick = now + TICK;
+            self.inputs.push(Input::Tick { jitter: jitter() });
+            self.waiters.expire(now);
+        }
+    }
+
+    fn admit(&mut self, Request { operation, reply }: Request) {
+        match operation {
+            Operation::Write(command) => {
+                let request = self.waiters.add(Wait::Write, reply);
+                self.inputs.push(Input::Propose { request, command: command.encode() });
+            }
+            Operation::Read { key } => {
+                let request = self.waiters.add(Wait::Read(key), reply);
+                self.inputs.push(Input::Read { request });
+            }
+            Operation::ReadLocal { key } => drop(reply.send(Reply::Value(self.machine.get(&key)))),
+            Operation::Status => drop(reply.send(Reply::Status(Box::new(self.status_report())))),
+        }
+    }
+
+    fn perform(&mut self, effects: Effects) {
+        if let Some(write) = effects.persist {
+            self.wal.write(write);
+        }
+        for (to, message) in effects.messages {
+            if let Some((_, peer)) = self.peers.iter().find(|(id, _)| *id == to) {
+                peer.send(message);
+            }
+        }
+        for committed in effects.committed {
+            self.apply(committed);
+        }
+        for (request, answer) in effects.answers {
+            self.answer(request, answer);
+        }
+    }
+
+    fn apply(&mut self, Committed { entry, request }: Committed) {
+        let matched = match entry.payload {
+            Payload::Noop => return,
+            Payload::Command(command) => self.machine.apply(decode(command)),
+        };
+        if let Some(waiter) = request.and_then(|request| self.waiters.take(request)) {
+            let position = LogPosition { term: entry.term, index: entry.index };
+            waiter.reply(Reply::Written { position, matched });
+        }
+    }
+
+    fn answer(&mut self, request: RequestId, answer: Answer) {
+        let Some(waiter) = self.waiters.take(request) else {
+            return;
+        };
+        let reply = match answer {
+            Answer::ReadReady => self.read(&waiter),
+            Answer::NotLeader(leader) => Reply::NotLeader(leader),
+            Answer::Overloaded => Reply::Overloaded,
+            Answer::UnknownOutcome => Reply::UnknownOutcome,
+            Answer::NoQuorum => Reply::NoQuorum,
+            #[cfg(feature = "mutants")]
+            Answer::Appended(index) => self.acknowledge_early(index),
+        };
+        waiter.reply(reply);
+    }
+
+    fn read(&self, waiter: &Waiter) -> Reply {
+        match &waiter.wait {
+            Wait::Read(key) => Reply::Value(self.machine.get(key)),
+            Wait::Write => unreachable!("invariant: only reads become ready to read"),
+        }
+    }
+
+    /// What mutant B6 tells the client before the entry is committed.
+    #[cfg(feature = "mutants")]
+    fn acknowledge_early(&self, index: crate::raft::Index) -> Reply {
+        let entry = self.core.log().get(index).expect("invariant: the entry has just been appended");
+        let Payload::Command(command) = &entry.payload else { unreachable!("invariant: clients propose commands") };
+        let position = LogPosition { term: entry.term, index };
+        Reply::Written { position, matched: self.machine.matches(&decode(command.clone())) }
+    }
+
+    /// Logs changes of leadership and term.
+    fn report(&mut self) {
+        let status = self.core.status();
+        let key = |status: &Status| (status.term, status.leader, status.role == RoleName::Leader);
+        if key(&status) == key(&self.reported) {
+            return;
+        }
+        let event = match (self.reported.role, status.role, status.leader) {
+            (_, RoleName::Leader, _) => "became-leader",
+            (RoleName::Leader, _, _) => "stepped-down",
+            (_, _, Some(_)) => "following",
+            (_, _, None) => "leaderless",
+        };
+        let leader = status.leader.map(|leader| leader.to_string());
+        self.log.info(event, json!({ "term": status.term.0, "leader": leader, "commit": status.commit.0 }));
+        self.reported = status;
+    }
+
+    fn status_report(&self) -> StatusReport {
+        let status = self.core.status();
+        StatusReport {
+            id: self.id.clone(),
+            role: match status.role {
+                RoleName::Follower => "follower",
+                RoleName::PreCandidate => "pre-candidate",
+                RoleName::Candidate => "candidate",
+                RoleName::Leader => "leader",
+            },
+            term: status.term.0,
+            leader: status.leader.map(|leader| leader.to_string()),
+            commit: status.commit.0,
+            applied: status.applied.0,
+            last_index: status.last.index.0,
+            peers: self.peers.iter().map(|(id, _)| id.to_string()).collect(),
+            version: env!("CARGO_PKG_VERSION"),
+            mutant: self.mutant.clone(),
+        }
+    }
+}
+
+fn decode(command: bytes::Bytes) -> Command {
+    Command::decode(command).expect("invariant: committed commands were encoded by this version")
+}
+
+/// The seeds of hash maps are the randomness that the standard library offers.
+fn jitter() -> Jitter {
+    Jitter(RandomState::new().hash_one(0_u8) as u16)
+}

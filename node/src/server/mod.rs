@@ -1,0 +1,135 @@
+//! The server: everything that is not the protocol, wired together.
+//!
+//! One task owns the protocol core, the state machine and the requests that wait ([`driver`]); the tasks around it only
+//! parse and pass on. Everything runs on one thread, except the write-ahead log: nodes of a test cluster share few cores, and
+//! more threads would only add wake-ups.
+
+mod driver;
+mod request;
+mod waiters;
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use self::driver::{Driver, Inbox};
+pub(crate) use self::request::{Operation, Reply, Request};
+use crate::error::NodeError;
+use crate::events::EventLog;
+use crate::http;
+use crate::options::Options;
+use crate::transport::{Incoming, Peer, PeerSender};
+use crate::wal::{Wal, WalThread};
+
+/// Client requests that the driver has not seen yet; more are refused as overload.
+const REQUEST_QUEUE: usize = 16_384;
+/// Peer messages that the driver has not seen yet; more wait in the sockets.
+const MESSAGE_QUEUE: usize = 4_096;
+
+/// The two sockets of a node, bound and not yet served. Port 0 picks a free port.
+#[derive(Debug)]
+pub struct Listeners {
+    client: TcpListener,
+    peer: TcpListener,
+}
+
+impl Listeners {
+    /// Binds both sockets.
+    ///
+    /// # Errors
+    /// When an address is not available.
+    pub async fn bind(client: SocketAddr, peer: SocketAddr) -> Result<Self, NodeError> {
+        Ok(Self { client: bind("clients", client).await?, peer: bind("peers", peer).await? })
+    }
+
+    /// Where clients will be served.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn client_address(&self) -> Result<SocketAddr, NodeError> {
+        address_of(&self.client)
+    }
+
+    /// Where messages of peers will be received.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn peer_address(&self) -> Result<SocketAddr, NodeError> {
+        address_of(&self.peer)
+    }
+}
+
+async fn bind(purpose: &'static str, address: SocketAddr) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(address).await.map_err(|source| NodeError::Bind { purpose, address, source })
+}
+
+fn address_of(listener: &TcpListener) -> Result<SocketAddr, NodeError> {
+    listener.local_addr().map_err(|source| NodeError::System { operation: "read a socket's address", source })
+}
+
+/// Completes when the process is asked to stop.
+///
+/// # Errors
+/// When signal handlers cannot be installed.
+pub fn termination() -> Result<impl Future<Output = ()>, NodeError> {
+    let refused = |source| NodeError::System { operation: "handle signals", source };
+    let mut terminate = signal(SignalKind::terminate()).map_err(refused)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Runs a node on sockets that are bound already, until `stop` completes. Dropping the future kills the node without
+/// ceremony; only writes that the log thread has begun are finished.
+///
+/// # Errors
+/// When the options are wrong or the data directory cannot be used.
+pub async fn serve(
+    options: Options,
+    listeners: Listeners,
+    stop: impl Future<Output = ()>,
+) -> Result<(), NodeError> {
+    options.check_mutant_support()?;
+    let config = options.config()?;
+    let peers = options.peers()?;
+    let log = EventLog::new(config.id);
+    let (wal, recovered) = Wal::open(&options.data, config.id)?;
+
+    let (requests, requests_in) = mpsc::channel(REQUEST_QUEUE);
+    let (messages, messages_in) = mpsc::channel(MESSAGE_QUEUE);
+    let (durable, durable_in) = mpsc::unbounded_channel();
+    // Nobody receives reports once the node is being stopped.
+    let report = move |io| durable.send(io).unwrap_or_default();
+    let wal = WalThread::spawn(wal, log, report);
+    let inbox = Inbox { requests: requests_in, messages: messages_in, durable: durable_in };
+
+    log.info("listening", json!({ "client": listeners.client_address()?, "peer": listeners.peer_address()? }));
+    let mut tasks = JoinSet::new();
+    let mut senders = Vec::new();
+    for (id, address) in peers {
+        let (sender, peer) = Peer::new(config.id, id, address, log);
+        senders.push((id, sender));
+        tasks.spawn(peer.run());
+    }
+    tasks.spawn(Incoming::new(config.id, config.voters.clone(), messages, log).run(listeners.peer));
+    tasks.spawn(http::serve(listeners.client, requests, log));
+
+    let mut driver = Driver::new(config, options.mutant, recovered, wal, senders, log);
+    tokio::select! {
+        () = driver.run(inbox) => {}
+        () = stop => log.info("stopping", json!({})),
+    }
+    Ok(())
+}
+
+/// One outgoing queue per peer.
+type PeerSenders = Vec<(crate::raft::NodeId, PeerSender)>;

@@ -1,0 +1,68 @@
+//! What clients ask for and what they are told, independent of HTTP.
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use crate::machine::Command;
+use crate::raft::{LogPosition, NodeId};
+
+/// One client request on its way to the driver.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) operation: Operation,
+    /// Where the reply goes. Nobody listens any more when the client has gone.
+    pub(crate) reply: oneshot::Sender<Reply>,
+}
+
+/// What a client wants.
+#[derive(Debug)]
+pub(crate) enum Operation {
+    /// Change the state.
+    Write(Command),
+    /// Read the state as of now or later.
+    Read { key: Bytes },
+    /// Read what this node has applied.
+    ReadLocal { key: Bytes },
+    /// Ask how the node is.
+    Status,
+}
+
+/// What a client is told.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// The write is committed and applied here.
+    Written {
+        /// The entry that carried it.
+        position: LogPosition,
+        /// Whether it found what it expected; if not, nothing changed.
+        matched: bool,
+    },
+    /// The value of a key.
+    Value(Option<Bytes>),
+    /// How the node is.
+    Status(Box<StatusReport>),
+    /// Nothing happened: another node leads.
+    NotLeader(Option<NodeId>),
+    /// Nothing happened: too much is waiting.
+    Overloaded,
+    /// The write may or may not take effect, now or later.
+    UnknownOutcome,
+    /// The read could not be confirmed.
+    NoQuorum,
+}
+
+/// The body of `GET /status`.
+#[derive(Debug, Serialize)]
+pub(crate) struct StatusReport {
+    pub(crate) id: String,
+    pub(crate) role: &'static str,
+    pub(crate) term: u64,
+    pub(crate) leader: Option<String>,
+    pub(crate) commit: u64,
+    pub(crate) applied: u64,
+    pub(crate) last_index: u64,
+    pub(crate) peers: Vec<String>,
+    pub(crate) version: &'static str,
+    pub(crate) mutant: Option<String>,
+}

@@ -1,0 +1,184 @@
+//! The write-ahead log: what this node has promised, on disk.
+//!
+//! # Format
+//! A directory with a lock file and numbered segments. A segment is a zero-filled file of fixed size: a header (magic,
+//! version, sequence, node id, checksum), then batches. A batch is one frame with a number and two checksums, written with
+//! one call and made durable with one `fdatasync`; terms, votes, truncations and entries inside it are durable together
+//! or not at all. Batch numbers count from 1 without gaps, across segments.
+//!
+//! # Guarantees
+//! A batch is written only after the previous one is durable. So damage that is followed by a later batch hit durable data:
+//! the node refuses to start. Damage with nothing after it is an unfinished write: it is cut off and overwritten with
+//! zeros before anything is appended. (A durable last batch that was damaged later looks the same and is cut, too; only
+//! other nodes could tell.) A directory of another node or version is refused, and so is a second process.
+//!
+//! # What it does not do
+//! Compaction: the log only grows. Retries: after a failed write or sync nobody knows what is on disk, so the process ends.
+//!
+//! Start reading at [`Wal::open`] and [`Wal::append`].
+
+mod error;
+mod frame;
+mod record;
+mod recovery;
+mod segment;
+mod thread;
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+pub use self::error::WalError;
+pub(crate) use self::recovery::Recovered;
+pub(crate) use self::thread::WalThread;
+
+use self::error::Op;
+use self::segment::Segment;
+use crate::raft::{NodeId, Persist};
+
+const LOCK_FILE: &str = "LOCK";
+
+/// The first segment is small, so that a new node starts fast.
+const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
+/// Later segments are bigger by this factor, up to [`MAX_SEGMENT_BYTES`].
+const SEGMENT_GROWTH: u64 = 4;
+/// The usual size of a segment; one that holds a single huge batch may be bigger.
+const MAX_SEGMENT_BYTES: u64 = 16 << 20;
+
+/// An open log, ready to append.
+#[derive(Debug)]
+pub(crate) struct Wal {
+    directory: PathBuf,
+    id: NodeId,
+    segment: Segment,
+    /// Where the next batch goes.
+    offset: u64,
+    /// The number of the next batch.
+    batch: u64,
+    /// The next segment, being zero-filled while this one is in use.
+    upcoming: Option<JoinHandle<Result<Segment, WalError>>>,
+    /// Reused for every batch.
+    buffer: Vec<u8>,
+    /// Holds the lock on the directory for as long as the log is open.
+    _lock: File,
+}
+
+impl Wal {
+    /// Opens the log in `directory`, creating it when it is not there, and reads back everything that is durable.
+    ///
+    /// # Errors
+    /// When the directory is in use, belongs to another node, is damaged or cannot be read or written.
+    pub(crate) fn open(directory: &Path, id: NodeId) -> Result<(Self, Recovered), WalError> {
+        create_directory(directory)?;
+        let lock = lock(directory)?;
+        segment::remove_unfinished(directory)?;
+        let mut segments = segment::open_all(directory, id)?;
+        if segments.is_empty() {
+            segments.push(Segment::create(directory, id, 1, FIRST_SEGMENT_BYTES)?.publish(directory)?);
+        }
+        let (recovered, end) = recovery::recover(&segments)?;
+        let segment = segments.pop().expect("invariant: there is at least one segment");
+        segment.wipe_from(end.offset)?;
+        let wal = Self {
+            directory: directory.to_owned(),
+            id,
+            segment,
+            offset: end.offset,
+            batch: end.next_batch,
+            upcoming: None,
+            buffer: Vec::new(),
+            _lock: lock,
+        };
+        Ok((wal, recovered))
+    }
+
+    /// Makes all of `writes` durable, as one batch and in their order.
+    ///
+    /// # Errors
+    /// When the disk says so; the log must not be used afterwards.
+    pub(crate) fn append(&mut self, writes: &[Persist]) -> Result<(), WalError> {
+        self.buffer.clear();
+        frame::begin(&mut self.buffer);
+        for write in writes {
+            record::put_persist(&mut self.buffer, write);
+        }
+        frame::seal(&mut self.buffer, self.batch);
+        let size = self.buffer.len() as u64;
+        if self.offset + size > self.segment.size() {
+            self.roll(size)?;
+        }
+        self.segment.write_durably(&self.buffer, self.offset)?;
+        self.offset += size;
+        self.batch += 1;
+        self.prepare_upcoming();
+        Ok(())
+    }
+
+    /// Goes on in the next segment.
+    fn roll(&mut self, needed: u64) -> Result<(), WalError> {
+        let prepared = self.upcoming.take().map(|thread| thread.join().expect("invariant: segment creation returns"));
+        let sequence = self.segment.sequence() + 1;
+        let next = match prepared.transpose()? {
+            Some(segment) if segment.has_room(needed) => segment,
+            _ => Segment::create(&self.directory, self.id, sequence, self.next_size(needed))?,
+        };
+        self.segment = next.publish(&self.directory)?;
+        self.offset = segment::HEADER_BYTES;
+        Ok(())
+    }
+
+    /// Zero-fills the next segment on a thread of its own once half of this one is used: the pause for it would be some
+    /// ten milliseconds otherwise.
+    fn prepare_upcoming(&mut self) {
+        if self.upcoming.is_some() || self.offset < self.segment.size() / 2 {
+            return;
+        }
+        let (directory, id) = (self.directory.clone(), self.id);
+        let (sequence, size) = (self.segment.sequence() + 1, self.next_size(0));
+        self.upcoming = Some(std::thread::spawn(move || Segment::create(&directory, id, sequence, size)));
+    }
+
+    fn next_size(&self, needed: u64) -> u64 {
+        let usual = (self.segment.size() * SEGMENT_GROWTH).min(MAX_SEGMENT_BYTES);
+        usual.max(segment::HEADER_BYTES + needed)
+    }
+}
+
+/// Lets go of the directory only when nothing writes to it any more.
+impl Drop for Wal {
+    fn drop(&mut self) {
+        if let Some(upcoming) = self.upcoming.take() {
+            let _ = upcoming.join();
+        }
+    }
+}
+
+fn create_directory(directory: &Path) -> Result<(), WalError> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(directory).map_err(Op::CreateDirectory.at(directory))?;
+    match directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => sync_directory(parent),
+        None => Ok(()),
+    }
+}
+
+/// Makes names in `directory` durable: a file whose name is lost is lost.
+fn sync_directory(directory: &Path) -> Result<(), WalError> {
+    File::open(directory).and_then(|file| file.sync_all()).map_err(Op::SyncDirectory.at(directory))
+}
+
+fn lock(directory: &Path) -> Result<File, WalError> {
+    let path = directory.join(LOCK_FILE);
+    let options = File::options().write(true).create(true).truncate(false).open(&path);
+    let file = options.map_err(Op::Open.at(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(WalError::Locked { path }),
+        Err(TryLockError::Error(source)) => Err(Op::Lock.at(&path)(source)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+//! The log against crashes, damage and strangers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::raft::{Entry, HardState, Index, IoId, Payload, Term};
+
+fn node(name: &str) -> NodeId {
+    NodeId::new(name).expect("a legal name")
+}
+
+fn entry(index: u64, term: u64, size: usize) -> Entry {
+    let payload = Payload::Command(vec![index as u8; size].into());
+    Entry { index: Index(index), term: Term(term), payload }
+}
+
+fn write(hard_state: Option<HardState>, truncate_from: Option<u64>, entries: Vec<Entry>) -> Persist {
+    Persist { io: IoId::default(), hard_state, truncate_from: truncate_from.map(Index), entries }
+}
+
+fn voted(term: u64) -> Option<HardState> {
+    Some(HardState { term: Term(term), vote: Some(node("n2")) })
+}
+
+fn open(directory: &Path) -> Result<(Wal, Recovered), WalError> {
+    Wal::open(directory, node("n1"))
+}
+
+fn recover(directory: &Path) -> Recovered {
+    open(directory).expect("a log that can be opened").1
+}
+
+fn first_segment(directory: &Path) -> PathBuf {
+    directory.join("0000000001.wal")
+}
+
+/// A log with three batches; returns the offsets at which they end.
+fn three_batches(directory: &Path) -> [u64; 3] {
+    let (mut wal, _) = open(directory).expect("a new log");
+    let batches = [
+        write(voted(1), None, vec![entry(1, 1, 10), entry(2, 1, 0)]),
+        write(None, None, vec![entry(3, 1, 30)]),
+        write(voted(2), Some(3), vec![entry(3, 2, 20), entry(4, 2, 5)]),
+    ];
+    batches.map(|batch| {
+        wal.append(&[batch]).expect("a working disk");
+        wal.offset
+    })
+}
+
+#[test]
+fn new_directory_has_nothing_to_recover() {
+    let directory = TempDir::new().expect("a directory");
+    assert_eq!(recover(&directory.path().join("deep/er")), Recovered::default());
+}
+
+#[test]
+fn hard_state_entries_and_truncation_survive_a_restart() {
+    let directory = TempDir::new().expect("a directory");
+    three_batches(directory.path());
+    let recovered = recover(directory.path());
+    assert_eq!(recovered.hard_state, voted(2).expect("a vote"));
+    assert_eq!(recovered.entries, [entry(1, 1, 10), entry(2, 1, 0), entry(3, 2, 20), entry(4, 2, 5)]);
+}
+
+#[test]
+fn appending_goes_on_after_a_restart() {
+    let directory = TempDir::new().expect("a directory");
+    three_batches(directory.path());
+    let (mut wal, _) = open(directory.path()).expect("a log");
+    wal.append(&[write(voted(3), None, vec![]), write(None, None, vec![entry(5, 3, 7)])]).expect("a working disk");
+    drop(wal);
+    let recovered = recover(directory.path());
+    assert_eq!((recovered.hard_state, recovered.entries.len()), (voted(3).expect("a vote"), 5));
+}
+
+#[test]
+fn last_batch_torn_at_any_byte_leaves_the_state_before_it() {
+    let directory = TempDir::new().expect("a directory");
+    let [_, start, end] = three_batches(directory.path());
+    let path = first_segment(directory.path());
+    let whole = fs::read(&path).expect("a segment");
+    for torn in start..end {
+        let mut bytes = whole.clone();
+        bytes[torn as usize..].fill(0);
+        // A last byte that is zero anyway is no damage.
+        let intact = bytes == whole;
+        fs::write(&path, &bytes).expect("a writable segment");
+        let recovered = recover(directory.path());
+        let expected = if intact { 4 } else { 3 };
+        assert_eq!(recovered.entries.len(), expected, "torn at {torn}");
+        assert_eq!(recovered.hard_state.term, if intact { Term(2) } else { Term(1) }, "torn at {torn}");
+    }
+}
+
+#[test]
+fn last_batch_of_which_any_part_is_missing_is_cut_off() {
+    let directory = TempDir::new().expect("a directory");
+    let [_, start, end] = three_batches(directory.path());
+    let path = first_segment(directory.path());
+    let whole = fs::read(&path).expect("a segment");
+    for missing in (start..end).step_by(8) {
+        let mut bytes = whole.clone();
+        bytes[missing as usize..missing as usize + 8].fill(0);
+        if bytes != whole {
+            fs::write(&path, &bytes).expect("a writable segment");
+            assert_eq!(recover(directory.path()).entries.len(), 3, "missing at {missing}");
+            let wiped = fs::read(&path).expect("a segment");
+            assert!(wiped[start as usize..].iter().all(|&byte| byte == 0), "remains at {missing}");
+        }
+    }
+}
+
+#[test]
+fn remains_of_a_torn_batch_never_come_back() {
+    let directory = TempDir::new().expect("a directory");
+    let [_, start, end] = three_batches(directory.path());
+    let path = first_segment(directory.path());
+    let mut bytes = fs::read(&path).expect("a segment");
+    bytes[end as usize - 9] ^= 1;
+    fs::write(&path, &bytes).expect("a writable segment");
+
+    let (mut wal, recovered) = open(directory.path()).expect("a torn tail is no reason to refuse");
+    assert_eq!((wal.offset, recovered.entries.len()), (start, 3));
+    wal.append(&[write(None, None, vec![entry(4, 1, 1)])]).expect("a working disk");
+    drop(wal);
+    assert_eq!(recover(directory.path()).entries.last(), Some(&entry(4, 1, 1)));
+}
+
+#[test]
+fn any_flipped_bit_before_the_last_batch_is_refused() {
+    let directory = TempDir::new().expect("a directory");
+    let [_, last_start, _] = three_batches(directory.path());
+    let path = first_segment(directory.path());
+    let whole = fs::read(&path).expect("a segment");
+    for bit in segment::HEADER_BYTES * 8..last_start * 8 {
+        let mut bytes = whole.clone();
+        bytes[bit as usize / 8] ^= 1 << (bit % 8);
+        fs::write(&path, &bytes).expect("a writable segment");
+        match open(directory.path()) {
+            Err(WalError::Corrupt { path: named, offset, .. }) => {
+                assert_eq!(named, path);
+                assert!(offset <= bit / 8, "damage at byte {} reported at {offset}", bit / 8);
+            }
+            other => panic!("bit {bit}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn damaged_file_header_is_refused() {
+    let directory = TempDir::new().expect("a directory");
+    three_batches(directory.path());
+    let path = first_segment(directory.path());
+    let whole = fs::read(&path).expect("a segment");
+    for byte in 0..40 {
+        let mut bytes = whole.clone();
+        bytes[byte] ^= 0x10;
+        fs::write(&path, &bytes).expect("a writable segment");
+        assert!(matches!(open(directory.path()), Err(WalError::Corrupt { offset: 0, .. })), "byte {byte}");
+    }
+}
+
+#[test]
+fn directory_of_another_node_is_refused() {
+    let directory = TempDir::new().expect("a directory");
+    three_batches(directory.path());
+    match Wal::open(directory.path(), node("n9")) {
+        Err(WalError::Foreign { found, expected, .. }) => assert_eq!((found.as_str(), expected.as_str()), ("n1", "n9")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn second_process_on_a_directory_is_refused() {
+    let directory = TempDir::new().expect("a directory");
+    let first = open(directory.path()).expect("a new log");
+    assert!(matches!(open(directory.path()), Err(WalError::Locked { .. })));
+    drop(first);
+    assert!(open(directory.path()).is_ok());
+}
+
+#[test]
+fn log_goes_on_in_further_segments() {
+    let directory = TempDir::new().expect("a directory");
+    let (mut wal, _) = open(directory.path()).expect("a new log");
+    for index in 1..=30 {
+        wal.append(&[write(voted(1), None, vec![entry(index, 1, 100_000)])]).expect("a working disk");
+    }
+    assert!(wal.segment.sequence() > 1, "the test must fill a segment");
+    drop(wal);
+    let recovered = recover(directory.path());
+    assert_eq!(recovered.entries, (1..=30).map(|index| entry(index, 1, 100_000)).collect::<Vec<_>>());
+}
+
+#[test]
+fn batch_bigger_than_a_segment_gets_a_bigger_segment() {
+    let directory = TempDir::new().expect("a directory");
+    let (mut wal, _) = open(directory.path()).expect("a new log");
+    let huge = entry(1, 1, 2 * MAX_SEGMENT_BYTES as usize);
+    wal.append(&[write(voted(1), None, vec![huge.clone()])]).expect("a working disk");
+    wal.append(&[write(None, None, vec![entry(2, 1, 1)])]).expect("a working disk");
+    drop(wal);
+    assert_eq!(recover(directory.path()).entries, [huge, entry(2, 1, 1)]);
+}
+
+#[test]
+fn damage_in_an_earlier_segment_is_refused() {
+    let directory = TempDir::new().expect("a directory");
+    let (mut wal, _) = open(directory.path()).expect("a new log");
+    for index in 1..=11 {
+        wal.append(&[write(voted(1), None, vec![entry(index, 1, 100_000)])]).expect("a working disk");
+    }
+    assert_eq!(wal.segment.sequence(), 2);
+    drop(wal);
+    let path = first_segment(directory.path());
+    let mut bytes = fs::read(&path).expect("a segment");
+    // The last batch of the first segment, which a later segment follows.
+    bytes[950_000] ^= 1;
+    fs::write(&path, &bytes).expect("a writable segment");
+    assert!(matches!(open(directory.path()), Err(WalError::Corrupt { .. })));
+}
+
+#[test]
+fn missing_segment_is_refused() {
+    let directory = TempDir::new().expect("a directory");
+    let (mut wal, _) = open(directory.path()).expect("a new log");
+    for index in 1..=11 {
+        wal.append(&[write(voted(1), None, vec![entry(index, 1, 100_000)])]).expect("a working disk");
+    }
+    drop(wal);
+    fs::remove_file(first_segment(directory.path())).expect("a removable file");
+    assert!(matches!(open(directory.path()), Err(WalError::Corrupt { .. })));
+}
+
+#[test]
+fn interrupted_creation_of_a_segment_is_forgotten() {
+    let directory = TempDir::new().expect("a directory");
+    three_batches(directory.path());
+    fs::write(directory.path().join("0000000002.wal.tmp"), b"half a segment").expect("a writable directory");
+    assert_eq!(recover(directory.path()).entries.len(), 4);
+    assert!(!directory.path().join("0000000002.wal.tmp").exists());
+}

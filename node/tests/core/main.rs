@@ -1,0 +1,7 @@
+//! Tests of the protocol core without clocks, threads or sockets.
+//!
+//! `scenarios` replays written dialogues step by step; `simulation` lets a seeded adversary loose on whole clusters.
+
+mod disk;
+mod scenarios;
+mod simulation;

@@ -1,0 +1,350 @@
+//! Written dialogues: `tests/scenarios/*.txt`.
+//!
+//! A file is a list of commands at the left margin; the indented lines below a command are what must happen. Comments start
+//! with `#`. `UPDATE_SCENARIOS=1 cargo test -p node` rewrites the expectations.
+//!
+//! | command | meaning |
+//! |---|---|
+//! | `cluster 3` | three empty nodes, 1 to 3; with `one-by-one` appends carry one entry and wait for each other |
+//! | `pass 150`, `pass 150 2` | time passes at all nodes, or at one, in ticks of 10 ms |
+//! | `campaign 2` | time passes at node 2 until it asks for votes |
+//! | `deliver` | messages arrive and writes become durable until nothing is left |
+//! | `deliver 4` | the same, but at most four messages arrive |
+//! | `elect 2` | node 2 campaigns, and messages arrive until it leads |
+//! | `leader 1` | node 1 gets elected and everybody knows; says nothing |
+//! | `cut 1 2`, `isolate 1`, `heal` | links lose their messages, or work again |
+//! | `hold 1 2`, `release 1 2` | what 1 sends to 2 waits, or arrives at last |
+//! | `disk 1 slow`, `disk 1 ok` | writes of 1 stay unfinished, or are finished |
+//! | `crash 1`, `restart 1` | loses what is not durable; starts from the disk |
+//! | `propose 1 x=1`, `read 1` | a client's request |
+//! | `show` | all nodes |
+//!
+//! Timeouts are not random here: node `n` waits 150 ms plus `n` times 18.75 ms before it asks for votes.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
+use std::path::Path;
+
+use node::raft::{
+    Append, AppendReply, Body, Committed, Config, Core, Effects, Entry, Input, Jitter, Limits, Log, LogPosition,
+    Message, Millis, NodeId, Payload, RequestId, RoleName, Voters,
+};
+
+use crate::disk::Disk;
+
+const TICK_MS: u64 = 10;
+const JITTER_STEP: u16 = 0x2000;
+/// More deliveries than any sensible dialogue has.
+const MAX_DELIVERIES: usize = 1_000;
+
+#[derive(Debug)]
+struct Member {
+    core: Option<Core>,
+    disk: Disk,
+    slow_disk: bool,
+    now: Millis,
+    role: RoleName,
+}
+
+#[derive(Debug, Default)]
+struct World {
+    members: BTreeMap<u16, Member>,
+    network: VecDeque<(u16, u16, Message)>,
+    cut: BTreeSet<(u16, u16)>,
+    held: BTreeSet<(u16, u16)>,
+    requests: u64,
+    limits: Limits,
+    output: String,
+}
+
+fn id(number: u16) -> NodeId {
+    NodeId::new(&number.to_string()).expect("a number is a legal name")
+}
+
+fn number(id: NodeId) -> u16 {
+    id.as_str().parse().expect("names are numbers here")
+}
+
+impl World {
+    fn run(&mut self, command: &str) -> String {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let node = |at: usize| -> u16 { words[at].parse().expect("a node number") };
+        match (words[0], words.len()) {
+            ("cluster", 2) => self.create(node(1)),
+            ("pass", 2) => self.each(|world, member| world.pass(member, u64::from(node(1)))),
+            ("pass", 3) => self.pass(node(2), u64::from(node(1))),
+            ("campaign", 2) => self.campaign(node(1)),
+            ("cluster", 3) => {
+                self.limits = Limits { append_bytes: 1, inflight_messages: 1, ..Limits::default() };
+                self.create(node(1));
+            }
+            ("deliver", 1) => self.deliver(MAX_DELIVERIES),
+            ("deliver", 2) => self.deliver(usize::from(node(1))),
+            ("elect", 2) => self.elect(node(1)),
+            ("leader", 2) => self.lead_quietly(node(1)),
+            ("cut", 3) => self.cut_link(node(1), node(2)),
+            ("isolate", 2) => self.each(|world, member| world.cut_link(node(1), member)),
+            ("heal", 1) => self.cut.clear(),
+            ("hold", 3) => drop(self.held.insert((node(1), node(2)))),
+            ("release", 3) => drop(self.held.remove(&(node(1), node(2)))),
+            ("disk", 3) => self.member(node(1)).slow_disk = words[2] == "slow",
+            ("crash", 2) => self.crash(node(1)),
+            ("restart", 2) => self.restart(node(1)),
+            ("propose", 3) => self.propose(node(1), words[2]),
+            ("read", 2) => self.read(node(1)),
+            ("show", 1) => self.show(),
+            _ => panic!("unknown command: {command}"),
+        }
+        std::mem::take(&mut self.output)
+    }
+
+    fn each(&mut self, mut act: impl FnMut(&mut Self, u16)) {
+        let numbers: Vec<u16> = self.members.keys().copied().collect();
+        for number in numbers {
+            act(self, number);
+        }
+    }
+
+    fn member(&mut self, number: u16) -> &mut Member {
+        self.members.get_mut(&number).expect("a node of the cluster")
+    }
+
+    fn say(&mut self, line: std::fmt::Arguments<'_>) {
+        writeln!(self.output, "  {line}").expect("strings take everything");
+    }
+
+    fn create(&mut self, count: u16) {
+        for number in 1..=count {
+            let disk = Disk::default();
+            let member = Member { core: None, disk, slow_disk: false, now: Millis(0), role: RoleName::Follower };
+            self.members.insert(number, member);
+        }
+        self.each(|world, number| world.restart(number));
+    }
+
+    fn restart(&mut self, number: u16) {
+        let voters = Voters::new(self.members.keys().map(|&number| id(number)));
+        let config = Config { limits: self.limits, ..Config::new(id(number), voters, Millis(20), Millis(150)) };
+        let member = self.member(number);
+        let log = Log::recovered(member.disk.entries.clone());
+        let jitter = Jitter(number * JITTER_STEP);
+        member.core = Some(Core::new(config, member.disk.hard_state, log, member.now, jitter));
+        member.role = RoleName::Follower;
+    }
+
+    fn crash(&mut self, number: u16) {
+        let member = self.member(number);
+        member.core = None;
+        member.disk.crash();
+        self.network.retain(|(_, to, _)| *to != number);
+    }
+
+    fn cut_link(&mut self, one: u16, other: u16) {
+        self.cut.extend([(one, other), (other, one)]);
+    }
+
+    fn pass(&mut self, number: u16, duration_ms: u64) {
+        for _ in 0..duration_ms / TICK_MS {
+            self.member(number).now.0 += TICK_MS;
+            self.step(number, Input::Tick { jitter: Jitter(number * JITTER_STEP) });
+        }
+    }
+
+    fn campaign(&mut self, number: u16) {
+        while self.members[&number].role == RoleName::Follower {
+            self.pass(number, TICK_MS);
+        }
+    }
+
+    fn lead_quietly(&mut self, number: u16) {
+        self.elect(number);
+        self.deliver(MAX_DELIVERIES);
+        self.pass(number, 2 * TICK_MS);
+        self.deliver(MAX_DELIVERIES);
+        self.output.clear();
+    }
+
+    fn propose(&mut self, number: u16, command: &str) {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        self.step(number, Input::Propose { request, command: command.to_owned().into() });
+    }
+
+    fn read(&mut self, number: u16) {
+        self.requests += 1;
+        self.step(number, Input::Read { request: RequestId(self.requests) });
+    }
+
+    /// Syncs and delivers, oldest first, until nothing moves or `limit` messages have arrived.
+    fn deliver(&mut self, limit: usize) {
+        for _ in 0..limit {
+            while self.sync_one() {}
+            if !self.deliver_one() {
+                return;
+            }
+        }
+        assert!(limit < MAX_DELIVERIES, "the dialogue does not end");
+    }
+
+    /// A node that learns of a later term asks again in that term.
+    fn elect(&mut self, number: u16) {
+        for _ in 0..MAX_DELIVERIES {
+            if self.members[&number].role == RoleName::Leader {
+                return;
+            }
+            self.campaign(number);
+            self.deliver(1);
+        }
+        panic!("{number} is not elected");
+    }
+
+    fn sync_one(&mut self) -> bool {
+        let numbers: Vec<u16> = self.members.keys().copied().collect();
+        for number in numbers {
+            let member = self.member(number);
+            if !member.slow_disk
+                && let Some(io) = member.disk.sync_one()
+            {
+                self.step(number, Input::Persisted(io));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Lets the oldest message arrive that nothing holds up; messages on cut links and to dead nodes are lost.
+    fn deliver_one(&mut self) -> bool {
+        let free = |(from, to, _): &(u16, u16, Message)| !self.held.contains(&(*from, *to));
+        let Some(position) = self.network.iter().position(free) else {
+            return false;
+        };
+        let (from, to, message) = self.network.remove(position).expect("the position was just found");
+        if self.cut.contains(&(from, to)) || self.members[&to].core.is_none() {
+            return self.deliver_one();
+        }
+        self.say(format_args!("{from} -> {to} {}", describe(&message)));
+        self.step(to, Input::Receive { from: id(from), message });
+        true
+    }
+
+    fn step(&mut self, number: u16, input: Input) {
+        let member = self.member(number);
+        let Some(core) = &mut member.core else {
+            return;
+        };
+        let effects = core.step(member.now, [input]);
+        let status = core.status();
+        if std::mem::replace(&mut member.role, status.role) != status.role {
+            self.say(format_args!("{number} becomes {:?} in term {}", status.role, status.term.0));
+        }
+        self.perform(number, effects);
+    }
+
+    fn perform(&mut self, number: u16, effects: Effects) {
+        if let Some(write) = effects.persist {
+            self.member(number).disk.write(write);
+        }
+        for (to, message) in effects.messages {
+            self.network.push_back((number, crate::scenarios::number(to), message));
+        }
+        for Committed { entry, request } in effects.committed {
+            let whose = request.map_or(String::new(), |request| format!(" of request {}", request.0));
+            self.say(format_args!("{number} applies {}{whose}", describe_entry(&entry)));
+        }
+        for (request, answer) in effects.answers {
+            self.say(format_args!("{number} answers request {}: {answer:?}", request.0));
+        }
+    }
+
+    fn show(&mut self) {
+        self.each(|world, number| {
+            let line = match &world.member(number).core {
+                Some(core) => describe_core(core),
+                None => "down".to_owned(),
+            };
+            world.say(format_args!("{number} {line}"));
+        });
+    }
+}
+
+fn describe_core(core: &Core) -> String {
+    let status = core.status();
+    let entries = (1..=status.last.index.0).filter_map(|index| core.log().get(node::raft::Index(index)));
+    let log: Vec<String> = entries.map(describe_entry).collect();
+    let (role, term, commit) = (status.role, status.term.0, status.commit.0);
+    format!("{role:?} term {term} commit {commit} [{}]", log.join(", "))
+}
+
+fn describe_entry(entry: &Entry) -> String {
+    let what = match &entry.payload {
+        Payload::Noop => "noop".into(),
+        Payload::Command(command) => String::from_utf8_lossy(command),
+    };
+    format!("{}/{} {what}", entry.index.0, entry.term.0)
+}
+
+fn describe_position(position: LogPosition) -> String {
+    format!("{}/{}", position.index.0, position.term.0)
+}
+
+fn describe(message: &Message) -> String {
+    let what = match &message.body {
+        Body::PreVote { last } => format!("pre-vote? log {}", describe_position(*last)),
+        Body::PreVoteReply { granted } => format!("pre-vote {}", yes(*granted)),
+        Body::Vote { last } => format!("vote? log {}", describe_position(*last)),
+        Body::VoteReply { granted } => format!("vote {}", yes(*granted)),
+        Body::Append(append) => describe_append(append),
+        Body::AppendReply(AppendReply::Accepted { matched }) => format!("accepted to {}", matched.0),
+        Body::AppendReply(AppendReply::Rejected { previous, hint }) => {
+            format!("rejected {}, hint {}", previous.0, describe_position(*hint))
+        }
+        Body::Heartbeat { commit, round } => format!("heartbeat commit {} round {}", commit.0, round.0),
+        Body::HeartbeatReply { round } => format!("alive round {}", round.0),
+        Body::Outdated => "outdated".to_owned(),
+    };
+    format!("term {} {what}", message.term.0)
+}
+
+fn describe_append(append: &Append) -> String {
+    let entries: Vec<String> = append.entries.iter().map(describe_entry).collect();
+    let (previous, commit) = (describe_position(append.previous), append.commit.0);
+    format!("append after {previous} [{}] commit {commit}", entries.join(", "))
+}
+
+fn yes(granted: bool) -> &'static str {
+    if granted { "yes" } else { "no" }
+}
+
+/// The file with its expectations replaced by what happens.
+fn replay(text: &str) -> String {
+    let mut world = World::default();
+    let mut replayed = String::new();
+    for line in text.lines().filter(|line| !line.starts_with("  ")) {
+        replayed.push_str(line);
+        replayed.push('\n');
+        if !line.is_empty() && !line.starts_with('#') {
+            replayed.push_str(&world.run(line));
+        }
+    }
+    replayed
+}
+
+#[test]
+fn written_scenarios_happen_as_written() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut count = 0;
+    for file in std::fs::read_dir(directory).expect("the scenarios are there") {
+        let path = file.expect("a readable directory").path();
+        let text = std::fs::read_to_string(&path).expect("a readable scenario");
+        let replayed = replay(&text);
+        if std::env::var_os("UPDATE_SCENARIOS").is_some() {
+            std::fs::write(&path, &replayed).expect("a writable scenario");
+        } else if let Some((written, happened)) = text.lines().zip(replayed.lines()).find(|(a, b)| a != b) {
+            panic!("{}:\n  written:  {written}\n  happened: {happened}\n\nall of it:\n{replayed}", path.display());
+        } else {
+            assert_eq!(text, replayed, "{}", path.display());
+        }
+        count += 1;
+    }
+    assert!(count >= 7, "only {count} scenarios found");
+}
