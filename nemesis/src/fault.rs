@@ -1,0 +1,187 @@
+//! What every fault has in common: its kind, its life, and the ways in which it can go wrong.
+
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+use std::time::Duration;
+
+use history::NodeId;
+
+use crate::links::FaultId;
+use crate::{Cluster, ProcessError};
+
+/// How long a mechanism may take to show that a fault stands.
+pub(crate) const EVIDENCE_LIMIT: Duration = Duration::from_secs(10);
+/// How long a mechanism may take to show that a fault is gone.
+pub(crate) const HEAL_LIMIT: Duration = Duration::from_secs(15);
+/// How long a restarted node may take to answer.
+pub(crate) const READY_LIMIT: Duration = Duration::from_secs(30);
+/// How often something is looked at that takes time.
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// A kind of fault, as named on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Processes are killed and started again.
+    Kill,
+    /// Processes stand still.
+    Pause,
+    /// Links hold their bytes.
+    Partition,
+    /// Links are slow.
+    Latency,
+}
+
+impl Kind {
+    /// All kinds, in the order in which they are listed.
+    pub const ALL: [Self; 4] = [Self::Kill, Self::Pause, Self::Partition, Self::Latency];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Pause => "pause",
+            Self::Partition => "partition",
+            Self::Latency => "latency",
+        }
+    }
+
+    /// What it does, in a sentence.
+    pub fn summary(self) -> &'static str {
+        match self {
+            Self::Kill => "kills the processes of nodes (SIGKILL), and starts them again",
+            Self::Pause => "stops all tasks of nodes (SIGSTOP), and lets them go on",
+            Self::Partition => "holds the bytes between nodes, or between clients and a node, and delivers them later",
+            Self::Latency => "makes links between nodes slow and uneven",
+        }
+    }
+
+    /// What it needs of the machine.
+    pub fn needs(self) -> &'static str {
+        match self {
+            Self::Kill | Self::Pause => "nothing",
+            Self::Partition | Self::Latency => "a target whose peer addresses can be set, so that links lie between",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A name that is no kind of fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no nemesis; there are kill, pause, partition and latency")]
+pub struct UnknownKind(String);
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    fn from_str(name: &str) -> Result<Self, UnknownKind> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| UnknownKind(name.to_owned()))
+    }
+}
+
+/// Why a fault could not be applied, proven or healed.
+#[derive(Debug, thiserror::Error)]
+pub enum FaultError {
+    /// A process could not be changed.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A canary could not be sent.
+    #[error("cannot send a canary: {0}; is loopback usable?")]
+    Canary(#[from] io::Error),
+    /// The proof did not come.
+    #[error("{0}")]
+    NotProven(String),
+    /// A node did not come back.
+    #[error("{node} did not come back: {reason}")]
+    NotReady {
+        /// Which node.
+        node: NodeId,
+        /// What was seen instead.
+        reason: String,
+    },
+}
+
+/// Why a fault was not tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Skip(pub(crate) String);
+
+/// A fault as it was scheduled.
+pub(crate) struct Request<'a> {
+    pub(crate) id: FaultId,
+    pub(crate) selector: &'a str,
+    /// Drives every choice that the selector leaves open.
+    pub(crate) seed: u64,
+}
+
+impl Request<'_> {
+    /// The schedule was written by somebody else, or by another version.
+    pub(crate) fn unknown_selector(&self) -> Skip {
+        Skip(format!("this version knows no selector {:?}", self.selector))
+    }
+}
+
+/// What a fault is about to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Scope {
+    /// The nodes it is about.
+    pub(crate) nodes: Vec<NodeId>,
+    /// The shape, in words.
+    pub(crate) detail: String,
+    /// Whether a majority stays whole and connected.
+    pub(crate) leaves_quorum: bool,
+}
+
+/// The life of a fault: resolve, inject, evidence, effect, heal, in this order. One fault of a run is in the first
+/// three steps at any time; effects and heals of several overlap.
+pub(crate) trait Fault: Sized + Send {
+    /// Decides whom it is about, by what is seen of the cluster at this moment.
+    fn resolve<C: Cluster>(request: &Request<'_>, cluster: &C) -> impl Future<Output = Result<Self, Skip>> + Send;
+
+    /// What it is about to do.
+    fn scope(&self) -> &Scope;
+
+    /// Tells the mechanism.
+    fn inject<C: Cluster>(&mut self, cluster: &C) -> impl Future<Output = Result<(), FaultError>> + Send;
+
+    /// Proves from outside the mechanism that it stands.
+    fn evidence<C: Cluster>(&mut self, cluster: &C) -> impl Future<Output = Result<String, FaultError>> + Send;
+
+    /// What it did to the system, as far as processes and links show it.
+    fn effect<C: Cluster>(&self, cluster: &C) -> Option<String>;
+
+    /// Takes it back and proves that. Idempotent, and called after failed injections too.
+    fn heal<C: Cluster>(&mut self, cluster: &C) -> impl Future<Output = Result<String, FaultError>> + Send;
+}
+
+/// Waits until something shows, looking at it again and again.
+pub(crate) async fn until(limit: Duration, shows: impl Fn() -> bool) -> bool {
+    let looks = async {
+        while !shows() {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    };
+    tokio::time::timeout(limit, looks).await.is_ok()
+}
+
+/// Names in a row: `n1, n2`.
+pub(crate) fn list<T: fmt::Display>(things: impl IntoIterator<Item = T>) -> String {
+    things.into_iter().map(|thing| thing.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_found_by_its_name() {
+        for kind in Kind::ALL {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+        assert!("flood".parse::<Kind>().unwrap_err().to_string().contains("\"flood\" is no nemesis"));
+    }
+}

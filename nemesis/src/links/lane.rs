@@ -1,0 +1,120 @@
+//! The state of one link, and what a connection sees of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::watch;
+
+use super::rule::Rule;
+
+/// What happened on a link since it exists. Connections count for the direction from the dialler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LinkStats {
+    /// Connections that were established to the destination.
+    pub connections: u64,
+    /// Of these, the ones that ended.
+    pub ended: u64,
+    /// Connections that had to wait because the pair was cut.
+    pub waited: u64,
+    /// Connections that the destination refused, or that waited in too great a number.
+    pub refused: u64,
+    /// Connections that a rule reset.
+    pub resets: u64,
+    /// Bytes that came from the source.
+    pub bytes_in: u64,
+    /// Bytes that went to the destination.
+    pub bytes_out: u64,
+    /// Bytes that had to wait because the link was held.
+    pub bytes_held: u64,
+    /// Bytes that had to wait because the link was slow.
+    pub bytes_delayed: u64,
+}
+
+/// The counters behind [`LinkStats`].
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) connections: AtomicU64,
+    pub(super) ended: AtomicU64,
+    pub(super) waited: AtomicU64,
+    pub(super) waiting: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) resets: AtomicU64,
+    pub(super) bytes_in: AtomicU64,
+    pub(super) bytes_out: AtomicU64,
+    pub(super) bytes_held: AtomicU64,
+    pub(super) bytes_delayed: AtomicU64,
+}
+
+/// Adds to a counter. Counters are read for reports, so no order between them is promised.
+pub(super) fn count(counter: &AtomicU64, amount: usize) {
+    counter.fetch_add(amount as u64, Ordering::Relaxed);
+}
+
+impl Counters {
+    pub(super) fn snapshot(&self) -> LinkStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        LinkStats {
+            connections: read(&self.connections),
+            ended: read(&self.ended),
+            waited: read(&self.waited),
+            refused: read(&self.refused),
+            resets: read(&self.resets),
+            bytes_in: read(&self.bytes_in),
+            bytes_out: read(&self.bytes_out),
+            bytes_held: read(&self.bytes_held),
+            bytes_delayed: read(&self.bytes_delayed),
+        }
+    }
+}
+
+/// One directed link.
+#[derive(Debug, Default)]
+pub(super) struct LinkState {
+    pub(super) rule: watch::Sender<Rule>,
+    /// Counts up with every reset of the pair.
+    pub(super) resets: watch::Sender<u64>,
+    pub(super) counters: Arc<Counters>,
+}
+
+impl LinkState {
+    /// What a connection of the cluster sees.
+    pub(super) fn lane(&self) -> Lane {
+        self.lane_with(Arc::clone(&self.counters))
+    }
+
+    /// What a canary sees: the same rules and resets, but it is not counted, because its bytes are not an effect of a
+    /// fault on the system.
+    pub(super) fn uncounted_lane(&self) -> Lane {
+        self.lane_with(Arc::default())
+    }
+
+    fn lane_with(&self, counters: Arc<Counters>) -> Lane {
+        Lane { rule: self.rule.subscribe(), resets: self.resets.subscribe(), counters }
+    }
+}
+
+/// One direction of one connection: the rules it obeys and the counters it feeds.
+#[derive(Debug, Clone)]
+pub(super) struct Lane {
+    pub(super) rule: watch::Receiver<Rule>,
+    pub(super) resets: watch::Receiver<u64>,
+    pub(super) counters: Arc<Counters>,
+}
+
+impl Lane {
+    /// Waits until nobody holds the link. A link that is gone holds nothing.
+    pub(super) async fn opened(&mut self) {
+        let _ = self.rule.wait_for(|rule| !rule.held).await;
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.rule.borrow().held
+    }
+
+    /// Waits until a rule resets the connections of the pair.
+    pub(super) async fn reset(&mut self) {
+        if self.resets.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The processes of the nodes: what each one is started with, which of them runs, and which ends were asked for.
+//!
+//! An end is *licensed* when the nemesis, or the end of the run, had asked for exactly that: `SIGKILL` after
+//! [`Processes::kill`]. Any other end is a crash. Starts and ends are recorded as run events in the order in which the
+//! guardian saw them.
+//!
+//! It knows nothing of readiness or leadership; that takes knowledge of the target.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use history::{NodeId, RunEvent};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, watch};
+
+use crate::guardian::{
+    Executable, ExitStatus, Guardian, GuardianError, GuardianEvent, NodeCommand, NodeSignal,
+};
+use crate::process::Identity;
+use crate::{EventSink, Registry};
+
+/// How long a killed process may take to end, its whole tree included.
+const EXIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why something could not be done to a node's process.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// The guardian could not.
+    #[error("{node}: {source}")]
+    Guardian {
+        /// Which node.
+        node: NodeId,
+        /// Why.
+        source: GuardianError,
+    },
+    /// The node was never added.
+    #[error("{0} is not a node of this cluster")]
+    Unknown(NodeId),
+    /// The node has no process.
+    #[error("{0} is not running")]
+    NotRunning(NodeId),
+    /// The process is still there.
+    #[error("{node} ({identity}) has not ended within {} s of SIGKILL", EXIT_LIMIT.as_secs())]
+    Immortal {
+        /// Which node.
+        node: NodeId,
+        /// Its main process.
+        identity: Identity,
+    },
+}
+
+/// What is known of a node's process.
+#[derive(Debug, Clone)]
+struct NodeState {
+    command: NodeCommand,
+    running: Option<Identity>,
+    paused: bool,
+    /// Whether `SIGKILL` was asked for.
+    kill_licensed: bool,
+    last_end: Option<(Identity, ExitStatus)>,
+    /// How often the node was started.
+    starts: u32,
+    /// Held by whoever changes the process, so that a restart and a pause do not cross.
+    turn: Arc<Mutex<()>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    nodes: BTreeMap<NodeId, NodeState>,
+    /// The run is over, and every node is killed.
+    closing: bool,
+    guardian_died: bool,
+}
+
+/// All nodes of a cluster, as processes.
+#[derive(Debug)]
+pub struct Processes {
+    guardian: Guardian,
+    registry: Registry,
+    state: watch::Sender<State>,
+}
+
+impl Processes {
+    /// Starts the guardian. `command` must run [`crate::guardian::serve`] before anything else.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn start(command: Command, sink: EventSink) -> Result<Arc<Self>, GuardianError> {
+        let (guardian, events) = Guardian::start(command).await?;
+        let registry = Registry::default();
+        registry.set_guardian(guardian.pid());
+        let processes = Arc::new(Self { guardian, registry, state: watch::Sender::new(State::default()) });
+        tokio::spawn(follow(events, sink, processes.state.clone(), processes.registry.clone()));
+        Ok(processes)
+    }
+
+    /// Which processes belong to which node, for links and audit.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The pid of the guardian.
+    pub fn guardian_pid(&self) -> i32 {
+        self.guardian.pid()
+    }
+
+    /// Opens an executable for the length of the run.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn open(&self, path: &Path) -> Result<Executable, GuardianError> {
+        self.guardian.open(path).await
+    }
+
+    /// Adds a node, or replaces what an existing node will be started with next time.
+    pub fn add(&self, node: NodeId, command: NodeCommand) {
+        self.state.send_modify(|state| match state.nodes.get_mut(&node) {
+            Some(known) => known.command = command,
+            None => _ = state.nodes.insert(node, NodeState::new(command)),
+        });
+    }
+
+    /// Starts a node's process and returns once it executes its program.
+    ///
+    /// # Errors
+    /// When it is running already or cannot be executed.
+    pub async fn launch(&self, node: &NodeId) -> Result<Identity, ProcessError> {
+        let command = self.get(node, |state| state.command.clone())?;
+        let identity = self.guardian.spawn(node, command).await.map_err(|e| failed(node, e))?;
+        // The event of the start is on its way behind the answer; who reads the state afterwards must see it.
+        self.wait_for(node, |state| {
+            state.running == Some(identity) || state.last_end.is_some_and(|(ended, _)| ended == identity)
+        })
+        .await;
+        Ok(identity)
+    }
+
+    /// Licenses the end and sends `SIGKILL` to the whole tree, stopped or not.
+    ///
+    /// # Errors
+    /// When the node is not running.
+    pub async fn kill(&self, node: &NodeId) -> Result<Identity, ProcessError> {
+        let identity = self.running(node)?;
+        self.modify(node, |state| state.kill_licensed = true);
+        self.guardian.signal(node, NodeSignal::Kill).await.map_err(|e| failed(node, e))?;
+        Ok(identity)
+    }
+
+    /// Waits until a process of a node has ended with all of its tree, and says how.
+    ///
+    /// # Errors
+    /// When it is still there after the limit.
+    pub async fn ended(&self, node: &NodeId, identity: Identity) -> Result<ExitStatus, ProcessError> {
+        let over = |state: &NodeState| state.last_end.filter(|(ended, _)| *ended == identity);
+        let waited = self.wait_for(node, |state| over(state).is_some());
+        let _ = tokio::time::timeout(EXIT_LIMIT, waited).await;
+        let end = self.get(node, |state| over(state))?;
+        end.map(|(_, status)| status).ok_or_else(|| ProcessError::Immortal { node: node.clone(), identity })
+    }
+
+    /// Stops the whole tree of a node; returns how many processes got `SIGSTOP`.
+    ///
+    /// # Errors
+    /// When the node is not running.
+    pub async fn pause(&self, node: &NodeId) -> Result<usize, ProcessError> {
+        self.modify(node, |state| state.paused = true);
+        let stopped = self.guardian.signal(node, NodeSignal::Stop).await;
+        if stopped.is_err() {
+            self.modify(node, |state| state.paused = false);
+        }
+        stopped.map_err(|e| failed(node, e))
+    }
+
+    /// Lets the whole tree of a node go on; returns how many processes got `SIGCONT`.
+    ///
+    /// # Errors
+    /// When the node is not running.
+    pub async fn resume(&self, node: &NodeId) -> Result<usize, ProcessError> {
+        let reached = self.guardian.signal(node, NodeSignal::Continue).await.map_err(|e| failed(node, e))?;
+        self.modify(node, |state| state.paused = false);
+        Ok(reached)
+    }
+
+    /// The nodes that were added.
+    pub fn nodes(&self) -> Vec<NodeId> {
+        self.state.borrow().nodes.keys().cloned().collect()
+    }
+
+    /// The main process of a node, if it runs.
+    pub fn identity(&self, node: &NodeId) -> Option<Identity> {
+        self.state.borrow().nodes.get(node).and_then(|state| state.running)
+    }
+
+    /// All processes of a node.
+    pub fn tree(&self, node: &NodeId) -> BTreeSet<Identity> {
+        self.registry.tree(node)
+    }
+
+    /// Whether a node was stopped and not yet resumed.
+    pub fn is_paused(&self, node: &NodeId) -> bool {
+        self.state.borrow().nodes.get(node).is_some_and(|state| state.paused)
+    }
+
+    /// Whether a node runs and is not stopped.
+    pub fn is_active(&self, node: &NodeId) -> bool {
+        self.identity(node).is_some() && !self.is_paused(node)
+    }
+
+    /// How the last process of a node that ended did so.
+    pub fn last_end(&self, node: &NodeId) -> Option<(Identity, ExitStatus)> {
+        self.state.borrow().nodes.get(node).and_then(|state| state.last_end)
+    }
+
+    /// Whether the guardian was lost, and with it every node.
+    pub fn guardian_died(&self) -> bool {
+        self.state.borrow().guardian_died
+    }
+
+    /// Waits for one's turn to change the process of a node.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub async fn turn(&self, node: &NodeId) -> Result<OwnedMutexGuard<()>, ProcessError> {
+        let turn = self.get(node, |state| state.turn.clone())?;
+        Ok(turn.lock_owned().await)
+    }
+
+    /// One's turn to change the process of a node, unless somebody else has it.
+    pub fn try_turn(&self, node: &NodeId) -> Option<OwnedMutexGuard<()>> {
+        let turn = self.get(node, |state| state.turn.clone()).ok()?;
+        turn.try_lock_owned().ok()
+    }
+
+    /// Ends everything: all ends are licensed, and when it returns no process is left. Idempotent.
+    ///
+    /// # Errors
+    /// When the guardian does not end within its limit.
+    pub async fn shutdown(&self) -> Result<(), GuardianError> {
+        self.state.send_modify(|state| state.closing = true);
+        self.guardian.shutdown().await
+    }
+
+    fn running(&self, node: &NodeId) -> Result<Identity, ProcessError> {
+        self.get(node, |state| state.running)?.ok_or_else(|| ProcessError::NotRunning(node.clone()))
+    }
+
+    fn get<T>(&self, node: &NodeId, read: impl FnOnce(&NodeState) -> T) -> Result<T, ProcessError> {
+        self.state.borrow().nodes.get(node).map(read).ok_or_else(|| ProcessError::Unknown(node.clone()))
+    }
+
+    fn modify(&self, node: &NodeId, change: impl FnOnce(&mut NodeState)) {
+        self.state.send_modify(|state| _ = state.nodes.get_mut(node).map(change));
+    }
+
+    /// Waits until a node is as wanted, or the guardian is gone.
+    async fn wait_for(&self, node: &NodeId, wanted: impl Fn(&NodeState) -> bool) {
+        let mut state = self.state.subscribe();
+        let done = |state: &State| state.guardian_died || state.nodes.get(node).is_some_and(&wanted);
+        // The sender lives as long as `self`.
+        let _ = state.wait_for(done).await;
+    }
+}
+
+impl NodeState {
+    fn new(command: NodeCommand) -> Self {
+        Self {
+            command,
+            running: None,
+            paused: false,
+            kill_licensed: false,
+            last_end: None,
+            starts: 0,
+            turn: Arc::default(),
+        }
+    }
+}
+
+fn failed(node: &NodeId, source: GuardianError) -> ProcessError {
+    ProcessError::Guardian { node: node.clone(), source }
+}
+
+/// Records what the guardian reports, and then applies it to the table: who acts on the table acts after the record.
+async fn follow(
+    mut events: mpsc::Receiver<GuardianEvent>,
+    sink: EventSink,
+    state: watch::Sender<State>,
+    registry: Registry,
+) {
+    while let Some(event) = events.recv().await {
+        match event {
+            GuardianEvent::Spawned { node, identity } => {
+                registry.set_main(&node, Some(identity.pid));
+                let generation = state.borrow().nodes.get(&node).map_or(0, |state| state.starts);
+                let (time, pid) = (sink.now(), identity.pid);
+                sink.record(RunEvent::Started { time, node: node.clone(), pid, generation }).await;
+                state.send_modify(|state| state.started(&node, identity));
+            }
+            GuardianEvent::Exited { node, identity, status } => {
+                registry.set_main(&node, None);
+                let licensed = state.borrow().licenses(&node, status);
+                let (time, pid, text) = (sink.now(), identity.pid, status.to_string());
+                sink.record(RunEvent::Exited { time, node: node.clone(), pid, status: text, licensed }).await;
+                state.send_modify(|state| state.ended(&node, Some((identity, status))));
+            }
+            GuardianEvent::Died { detail } => {
+                sink.record(RunEvent::Infrastructure { time: sink.now(), detail }).await;
+                state.send_modify(State::guardian_died);
+            }
+        }
+    }
+}
+
+impl State {
+    fn started(&mut self, node: &NodeId, identity: Identity) {
+        let Some(state) = self.nodes.get_mut(node) else { return };
+        state.running = Some(identity);
+        state.paused = false;
+        state.kill_licensed = false;
+        state.starts += 1;
+    }
+
+    fn ended(&mut self, node: &NodeId, end: Option<(Identity, ExitStatus)>) {
+        let Some(state) = self.nodes.get_mut(node) else { return };
+        state.running = None;
+        state.paused = false;
+        state.last_end = end.or(state.last_end);
+    }
+
+    fn guardian_died(&mut self) {
+        self.guardian_died = true;
+        for node in self.nodes.keys().cloned().collect::<Vec<_>>() {
+            self.ended(&node, None);
+        }
+    }
+
+    /// Whether this end was asked for. `SIGKILL` is what was asked for; an exit code in its place is a crash that came
+    /// first.
+    fn licenses(&self, node: &NodeId, status: ExitStatus) -> bool {
+        let asked = self.closing || self.nodes.get(node).is_some_and(|state| state.kill_licensed);
+        asked && status == ExitStatus::KILLED
+    }
+}

@@ -1,0 +1,61 @@
+//! Which nodes a fault of processes is about: `one`, `leader`, `minority`, `majority`, `all`.
+
+use history::NodeId;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::dice::Dice;
+use crate::fault::{Request, Skip};
+use crate::quorum::{majority, minority};
+use crate::Cluster;
+
+/// The chosen nodes, and the right to change their processes until it is given back.
+#[derive(Debug)]
+pub(crate) struct Victims {
+    pub(crate) nodes: Vec<NodeId>,
+    pub(crate) turns: Vec<OwnedMutexGuard<()>>,
+}
+
+impl Victims {
+    /// Chooses among the nodes that are `eligible` and that no other fault is about to change.
+    pub(crate) async fn choose<C: Cluster>(
+        request: &Request<'_>,
+        cluster: &C,
+        eligible: impl Fn(&NodeId) -> bool + Send,
+    ) -> Result<Self, Skip> {
+        let processes = cluster.processes();
+        let all = processes.nodes();
+        let candidates: Vec<NodeId> = all.iter().filter(|node| eligible(node)).cloned().collect();
+        let mut order = Dice::new(request.seed).shuffled(&candidates);
+        let chosen = match request.selector {
+            "leader" => vec![eligible_leader(cluster, &candidates).await?],
+            "one" => first(&mut order, 1)?,
+            "minority" => first(&mut order, minority(all.len()))?,
+            "majority" => first(&mut order, majority(all.len()))?,
+            "all" => first(&mut order, candidates.len())?,
+            _ => return Err(request.unknown_selector()),
+        };
+        let mut victims = Self { nodes: chosen, turns: Vec::new() };
+        for node in &victims.nodes {
+            let turn = processes.try_turn(node).ok_or_else(|| Skip(format!("{node} is being healed of another fault")))?;
+            victims.turns.push(turn);
+        }
+        victims.nodes.sort();
+        Ok(victims)
+    }
+}
+
+async fn eligible_leader(cluster: &impl Cluster, candidates: &[NodeId]) -> Result<NodeId, Skip> {
+    let leader = cluster.leader().await.ok_or_else(|| Skip("no leader is known".into()))?;
+    if candidates.contains(&leader) { Ok(leader) } else { Err(Skip(format!("{leader}, which led, is down or paused"))) }
+}
+
+fn first(order: &mut Vec<NodeId>, count: usize) -> Result<Vec<NodeId>, Skip> {
+    if count == 0 {
+        return Err(Skip("no node is left to choose, or the cluster is too small".into()));
+    }
+    if order.len() < count {
+        return Err(Skip(format!("{count} nodes are wanted, but only {} are up", order.len())));
+    }
+    order.truncate(count);
+    Ok(std::mem::take(order))
+}

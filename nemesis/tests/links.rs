@@ -1,0 +1,271 @@
+//! Links against real sockets: what a rule does to bytes, to connections, and to news of their end.
+
+mod common;
+
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
+use common::{LIMIT, eventually, n, within};
+use nemesis::links::{FaultId, LinkStats, Rule};
+use nemesis::{Endpoint, Link, Links, Registry};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+const FAULT: FaultId = FaultId(0);
+const CANARY_WAIT: Duration = Duration::from_millis(100);
+
+/// A pair of nodes, `n1` that dials `n2`, with a listener of the test as `n2`.
+struct Pair {
+    links: Links,
+    server: TcpListener,
+    address: std::net::SocketAddr,
+}
+
+impl Pair {
+    async fn new() -> Self {
+        let links = Links::new(Registry::default()).await.unwrap();
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = links.listen_pair(&n(1), &n(2), server.local_addr().unwrap()).await.unwrap();
+        Self { links, server, address }
+    }
+
+    async fn dial(&self) -> TcpStream {
+        within(TcpStream::connect(self.address)).await.unwrap()
+    }
+
+    async fn connect(&self) -> (TcpStream, TcpStream) {
+        let dialler = self.dial().await;
+        (dialler, self.accept().await)
+    }
+
+    async fn accept(&self) -> TcpStream {
+        within(self.server.accept()).await.unwrap().0
+    }
+
+    fn forth() -> Link {
+        Link::new(n(1), n(2))
+    }
+
+    fn stats(&self) -> LinkStats {
+        self.links.stats().get(&Self::forth()).copied().unwrap_or_default()
+    }
+}
+
+async fn read(stream: &mut TcpStream, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    within(stream.read_exact(&mut bytes)).await.unwrap();
+    bytes
+}
+
+fn numbered_bytes(count: usize) -> Vec<u8> {
+    (0..count).map(|i| (i % 251) as u8).collect()
+}
+
+#[tokio::test]
+async fn held_bytes_arrive_whole_and_in_order_after_heal() {
+    let pair = Pair::new().await;
+    let (mut dialler, mut server) = pair.connect().await;
+    dialler.write_all(b"before").await.unwrap();
+    assert_eq!(read(&mut server, 6).await, b"before");
+
+    pair.links.impose(FAULT, &Pair::forth(), Rule::HOLD);
+    let sent = numbered_bytes(300_000);
+    dialler.write_all(&sent).await.unwrap();
+    eventually("all bytes wait", || pair.stats().bytes_held == 300_000).await;
+    assert_eq!(pair.stats().bytes_out, 6);
+
+    pair.links.lift(FAULT);
+    assert_eq!(read(&mut server, sent.len()).await, sent);
+    assert_eq!(pair.stats().bytes_in, pair.stats().bytes_out);
+}
+
+#[tokio::test]
+async fn held_link_leaves_the_other_direction_alone() {
+    let pair = Pair::new().await;
+    let (mut dialler, mut server) = pair.connect().await;
+    pair.links.impose(FAULT, &Pair::forth(), Rule::HOLD);
+    dialler.write_all(b"held").await.unwrap();
+    server.write_all(b"passes").await.unwrap();
+    assert_eq!(read(&mut dialler, 6).await, b"passes");
+    eventually("bytes wait", || pair.stats().bytes_held == 4).await;
+    assert_eq!(pair.stats().bytes_out, 0);
+}
+
+#[tokio::test]
+async fn bytes_in_flight_are_cut_in_the_middle_of_a_stream() {
+    let pair = Pair::new().await;
+    let (mut dialler, mut server) = pair.connect().await;
+    let sent = numbered_bytes(32 << 20);
+    let (expected, links) = (sent.clone(), pair.links.clone());
+    let writer = tokio::spawn(async move { dialler.write_all(&sent).await.map(|()| dialler) });
+    let mut received = read(&mut server, 1 << 20).await;
+    links.impose(FAULT, &Pair::forth(), Rule::HOLD);
+    eventually("bytes wait", || pair.stats().bytes_held > 0).await;
+    links.lift(FAULT);
+    received.extend(read(&mut server, expected.len() - received.len()).await);
+    assert!(received == expected, "the stream was changed");
+    within(writer).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn new_connection_is_established_only_after_heal() {
+    let pair = Pair::new().await;
+    pair.links.impose(FAULT, &Pair::forth().reversed(), Rule::HOLD);
+    let mut dialler = pair.dial().await;
+    dialler.write_all(b"hello").await.unwrap();
+    eventually("the connection waits", || pair.stats().waited == 1).await;
+    assert!(timeout(Duration::ZERO, pair.server.accept()).await.is_err());
+    pair.links.lift(FAULT);
+    assert_eq!(read(&mut pair.accept().await, 5).await, b"hello");
+}
+
+#[tokio::test]
+async fn dialler_that_gave_up_during_a_cut_never_arrives() {
+    let pair = Pair::new().await;
+    pair.links.impose(FAULT, &Pair::forth(), Rule::HOLD);
+    let mut impatient = pair.dial().await;
+    impatient.write_all(b"gone").await.unwrap();
+    eventually("the connection waits", || pair.stats().waited == 1).await;
+    drop(impatient);
+    let mut patient = pair.dial().await;
+    patient.write_all(b"here").await.unwrap();
+    eventually("both connections wait", || pair.stats().waited == 2).await;
+    pair.links.lift(FAULT);
+    assert_eq!(read(&mut pair.accept().await, 4).await, b"here");
+    assert_eq!(pair.stats().connections, 1);
+}
+
+#[tokio::test]
+async fn reset_ends_both_sides_with_an_error() {
+    let pair = Pair::new().await;
+    let (mut dialler, mut server) = pair.connect().await;
+    // The bytes prove that the connection is established on both sides of the proxy.
+    dialler.write_all(b"x").await.unwrap();
+    assert_eq!(read(&mut server, 1).await, b"x");
+    pair.links.reset(&Pair::forth().reversed());
+    for side in [&mut dialler, &mut server] {
+        let error = within(side.read_u8()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+    eventually("the reset is counted", || pair.stats().resets == 1).await;
+    let (_dialler, _server) = pair.connect().await;
+}
+
+#[tokio::test]
+async fn half_closed_stream_still_carries_the_answer() {
+    let pair = Pair::new().await;
+    let (mut dialler, mut server) = pair.connect().await;
+    dialler.write_all(b"question").await.unwrap();
+    dialler.shutdown().await.unwrap();
+    let mut question = Vec::new();
+    within(server.read_to_end(&mut question)).await.unwrap();
+    assert_eq!(question, b"question");
+    server.write_all(b"answer").await.unwrap();
+    drop(server);
+    let mut answer = Vec::new();
+    within(dialler.read_to_end(&mut answer)).await.unwrap();
+    assert_eq!(answer, b"answer");
+    eventually("the connection is over", || pair.stats().ended == 1).await;
+}
+
+#[tokio::test]
+async fn news_of_a_close_does_not_cross_a_cut() {
+    let pair = Pair::new().await;
+    let (mut dialler, mut server) = pair.connect().await;
+    dialler.write_all(b"a").await.unwrap();
+    assert_eq!(read(&mut server, 1).await, b"a");
+    pair.links.impose(FAULT, &Pair::forth(), Rule::HOLD);
+    dialler.write_all(b"b").await.unwrap();
+    drop(dialler);
+    eventually("the last byte waits", || pair.stats().bytes_held == 1).await;
+    assert!(timeout(Duration::ZERO, server.read_u8()).await.is_err());
+    pair.links.lift(FAULT);
+    let mut rest = Vec::new();
+    within(server.read_to_end(&mut rest)).await.unwrap();
+    assert_eq!(rest, b"b");
+}
+
+#[tokio::test]
+async fn dead_destination_resets_its_dialler() {
+    let links = Links::new(Registry::default()).await.unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let address = links.listen_pair(&n(1), &n(2), closed).await.unwrap();
+    let mut dialler = within(TcpStream::connect(address)).await.unwrap();
+    assert_eq!(within(dialler.read_u8()).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(links.stats()[&Pair::forth()].refused, 1);
+}
+
+#[tokio::test]
+async fn slow_link_keeps_order_and_throughput() {
+    const DELAY: Duration = Duration::from_millis(500);
+    // A link that let one chunk pass per delay would need longer than the limit of the test for these.
+    const CHUNKS: usize = 400;
+    let pair = Pair::new().await;
+    let (mut dialler, mut server) = pair.connect().await;
+    pair.links.impose(FAULT, &Pair::forth(), Rule::late(DELAY, DELAY));
+    let begin = Instant::now();
+    let chunk = numbered_bytes(1_000);
+    let writer = tokio::spawn(async move {
+        for _ in 0..CHUNKS {
+            dialler.write_all(&chunk).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        dialler
+    });
+    read(&mut server, 1).await;
+    assert!(begin.elapsed() >= DELAY, "the first byte was early");
+    let rest = read(&mut server, CHUNKS * 1_000 - 1).await;
+    let expected: Vec<u8> = numbered_bytes(1_000).repeat(CHUNKS);
+    assert!(rest == expected[1..], "the stream was changed");
+    assert_eq!(pair.stats().bytes_delayed, (CHUNKS * 1_000) as u64);
+    within(writer).await.unwrap();
+}
+
+#[tokio::test]
+async fn canary_stops_at_the_cut_direction_only_and_is_not_counted() {
+    let pair = Pair::new().await;
+    let (forth, back) = (Pair::forth(), Pair::forth().reversed());
+    for link in [&forth, &back] {
+        assert!(pair.links.probe(link, LIMIT).await.unwrap().is_some());
+    }
+    pair.links.impose(FAULT, &forth, Rule::HOLD);
+    assert_eq!(pair.links.probe(&forth, CANARY_WAIT).await.unwrap(), None);
+    assert!(pair.links.probe(&back, LIMIT).await.unwrap().is_some());
+    pair.links.lift(FAULT);
+    assert!(pair.links.probe(&forth, LIMIT).await.unwrap().is_some());
+    assert_eq!(pair.stats(), LinkStats::default());
+}
+
+#[tokio::test]
+async fn canary_recovers_from_a_reset() {
+    let pair = Pair::new().await;
+    let link = Link::new(Endpoint::Clients, n(2));
+    assert!(pair.links.probe(&link, LIMIT).await.unwrap().is_some());
+    pair.links.reset(&link);
+    let recovered = async { while pair.links.probe(&link, CANARY_WAIT).await.unwrap().is_none() {} };
+    within(recovered).await;
+}
+
+#[tokio::test]
+async fn link_opens_when_the_last_fault_is_lifted() {
+    let pair = Pair::new().await;
+    let link = Pair::forth();
+    pair.links.impose(FaultId(1), &link, Rule::HOLD);
+    pair.links.impose(FaultId(2), &link, Rule::HOLD);
+    pair.links.lift(FaultId(1));
+    assert!(pair.links.rule(&link).held);
+    pair.links.heal_all();
+    pair.links.heal_all();
+    assert_eq!(pair.links.rule(&link), Rule::default());
+}
+
+#[tokio::test]
+async fn dropped_links_close_listeners_and_connections() {
+    let pair = Pair::new().await;
+    let (mut dialler, _server) = pair.connect().await;
+    let address = pair.address;
+    drop(pair);
+    assert!(within(dialler.read_u8()).await.is_err());
+    within(async { while TcpStream::connect(address).await.is_ok() {} }).await;
+}
