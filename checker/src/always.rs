@@ -3,7 +3,9 @@
 //! They read the run events alone. Before the first acknowledged write a dead node is the harness's problem
 //! (`infrastructure`), from then on it is the system's (`violation`); that line is drawn here.
 
-use history::{Nanos, RunEvent};
+use std::collections::BTreeMap;
+
+use history::{Nanos, NodeId, RunEvent};
 
 use crate::{Anomaly, CheckOutcome, CheckResult, Finding};
 
@@ -93,6 +95,53 @@ pub fn recovery(events: &[RunEvent]) -> Finding {
     finding
 }
 
+/// Replicas that have applied the same part of the log must hold the same. The check exists only where the target lets
+/// itself be asked.
+pub fn divergence(events: &[RunEvent]) -> Option<Finding> {
+    let mut by_applied: BTreeMap<u64, BTreeMap<&str, Vec<&NodeId>>> = BTreeMap::new();
+    let mut examined = 0;
+    for event in events {
+        if let RunEvent::Replica { node, applied, digest, .. } = event {
+            by_applied.entry(*applied).or_default().entry(digest).or_default().push(node);
+            examined += 1;
+        }
+    }
+    if examined == 0 {
+        return None;
+    }
+    let anomalies: Vec<_> = by_applied
+        .iter()
+        .filter(|(_, digests)| digests.len() > 1)
+        .map(|(applied, digests)| Anomaly {
+            details: camps(digests),
+            ..anomaly("replicas-diverged", divergence_text(*applied, digests))
+        })
+        .collect();
+    let comparable = by_applied.values().any(|digests| digests.values().map(Vec::len).sum::<usize>() > 1);
+    let mut finding = finding("replicas", examined, anomalies);
+    if !comparable && examined > 1 {
+        finding.result.outcome = CheckOutcome::Unknown;
+        finding.result.note = Some("no two replicas had applied the same part of the log".to_owned());
+    }
+    Some(finding)
+}
+
+fn divergence_text(applied: u64, digests: &BTreeMap<&str, Vec<&NodeId>>) -> String {
+    let camps: Vec<String> = digests.values().map(|nodes| names(nodes)).collect();
+    format!(
+        "Replicas that have applied the log up to the same index, {applied}, did not apply the same: {}.",
+        camps.join(" against ")
+    )
+}
+
+fn camps(digests: &BTreeMap<&str, Vec<&NodeId>>) -> Vec<String> {
+    digests.iter().map(|(digest, nodes)| format!("digest {digest}: {}", names(nodes))).collect()
+}
+
+fn names(nodes: &[&NodeId]) -> String {
+    nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn anomaly(kind: &str, explanation: String) -> Anomaly {
     Anomaly {
         id: String::new(),
@@ -119,8 +168,6 @@ fn finding(name: &str, examined: u64, anomalies: Vec<Anomaly>) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use history::NodeId;
-
     use super::*;
 
     fn exited(time: u64, licensed: bool) -> RunEvent {
@@ -147,6 +194,21 @@ mod tests {
         let finding = crash(&events);
         assert_eq!(finding.result.outcome, CheckOutcome::Valid);
         assert_eq!(finding.result.examined, 2);
+    }
+
+    fn replica(node: usize, applied: u64, digest: &str) -> RunEvent {
+        RunEvent::Replica { time: Nanos(1), node: NodeId::numbered(node), applied, digest: digest.into() }
+    }
+
+    #[test]
+    fn replicas_are_compared_only_at_equal_index() {
+        let outcome = |events: &[RunEvent]| divergence(events).map(|finding| finding.result.outcome);
+        assert_eq!(outcome(&[]), None);
+        assert_eq!(outcome(&[replica(1, 5, "a"), replica(2, 5, "a")]), Some(CheckOutcome::Valid));
+        assert_eq!(outcome(&[replica(1, 5, "a"), replica(2, 5, "b")]), Some(CheckOutcome::Violation));
+        let apart = [replica(1, 5, "a"), replica(2, 6, "b"), replica(3, 6, "b")];
+        assert_eq!(outcome(&apart), Some(CheckOutcome::Valid));
+        assert_eq!(outcome(&[replica(1, 5, "a"), replica(2, 6, "b")]), Some(CheckOutcome::Unknown));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub fn decide(
 ) -> Verdict {
     let mut infrastructure = infrastructure_reasons(info, events);
     let mut found = vec![always::crash(events), always::forbidden_log(events), always::recovery(events)];
+    found.extend(always::divergence(events));
     match findings {
         Ok(findings) => {
             found.splice(0..0, findings);

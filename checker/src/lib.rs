@@ -1,4 +1,22 @@
 //! Models and checkers: the only place where a verdict is made. Pure and synchronous.
+//!
+//! ```
+//! let mut pairing = history::operation::Pairing::default();
+//! for line in [
+//!     r#"{"index":0,"time":10,"type":"invoke","process":1,"f":"write","value":5}"#,
+//!     r#"{"index":1,"time":20,"type":"ok","process":1,"f":"write"}"#,
+//!     r#"{"index":2,"time":30,"type":"invoke","process":2,"f":"read"}"#,
+//!     r#"{"index":3,"time":40,"type":"ok","process":2,"f":"read","value":null}"#,
+//! ] {
+//!     pairing.push(serde_json::from_str(line)?)?;
+//! }
+//! let finding = checker::linearizable_register(&pairing.finish(None), &checker::Budget::default())?;
+//! assert!(finding.anomalies[0].explanation.contains("the write of 5 by process 1"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Start reading at [`verdict`] (what a check answers), then at [`mod@linearizable`] and [`mod@set_full`]. What objects do
+//! when nothing happens at the same time is in [`model`].
 
 pub mod always;
 pub mod coverage;

@@ -1,9 +1,10 @@
 //! Linearizability: is there one order of all operations, each between its invocation and its completion, that
 //! explains every result?
 //!
-//! A history is split by key ([`partition`]), every key is searched just in time over its open operations
-//! ([`window`], [`search`]) in rounds of growing effort ([`rounds`]), and what no order explains is reduced to the few
-//! operations that prove it ([`shrink`]) and put into words ([`explain`]).
+//! A history is split by key (`partition`). Keys of plain registers with unique values are decided by zones
+//! (`register::zones`); every other key is searched just in time over its open operations (`window`, `search`), in
+//! rounds of growing effort (`rounds`). What no order explains is reduced to the few operations that prove it (`shrink`)
+//! and put into words (`explain`).
 //!
 //! Guarantees: `valid` and `violation` are certain, also with operations of unknown outcome; time and memory are limits
 //! that hold; the same history gives the same finding. Linearizability of registers is NP-complete (Gibbons and Korach,
@@ -22,8 +23,7 @@ use object::Object;
 pub(crate) use partition::completion;
 use partition::{Partition, split};
 use register::RegisterObject;
-use rounds::{Fate, decide};
-use search::Answer;
+use rounds::{Decision, Fate, decide, is_illegal};
 use shrink::shrink;
 
 mod antichain;
@@ -52,7 +52,7 @@ pub fn linearizable_register(history: &History, budget: &Budget) -> Result<Findi
 }
 
 /// The percentage of the time that searching may take; the rest is kept for explaining.
-const SEARCH_PERCENT: u32 = 80;
+const SEARCH_PERCENT: u32 = 90;
 
 /// The most violated keys that are explained.
 const MAX_ANOMALIES: usize = 5;
@@ -65,7 +65,7 @@ fn check<O: Object>(mut object: O, history: &History, budget: &Budget) -> Result
     let partitions = split(&mut object, history)?;
     meter.hold(partitions.iter().map(Partition::bytes).sum());
     let mut search_meter = meter.until(budget, SEARCH_PERCENT);
-    let fates = decide(&partitions, &object.initial(), &mut search_meter);
+    let fates = decide(&object, &partitions, &mut search_meter);
     meter.absorb(&search_meter);
     let anomalies = explain_all(&object, history, &partitions, &fates, &mut meter);
     let (outcome, note) = conclude(history, &partitions, &fates, budget);
@@ -89,13 +89,13 @@ fn explain_all<O: Object>(
     meter: &mut Meter,
 ) -> Vec<Anomaly> {
     let violated = partitions.iter().zip(fates).filter_map(|(partition, fate)| match fate {
-        Ok(Answer::Illegal { furthest }) => Some((partition, *furthest)),
+        Ok(Decision::Illegal(suspects)) => Some((partition, suspects)),
         _ => None,
     });
     let mut anomalies: Vec<Anomaly> = violated
         .take(MAX_SHRUNK)
-        .map(|(partition, furthest)| {
-            let core = shrink(object, &partition.calls, partition.time_of_event(furthest), meter);
+        .map(|(partition, suspects)| {
+            let core = shrink(object, &partition.calls, suspects, meter);
             explain(object, history, partition, &core)
         })
         .collect();
@@ -110,9 +110,12 @@ fn conclude<M: Model>(
     fates: &[Fate],
     budget: &Budget,
 ) -> (CheckOutcome, Option<String>) {
-    let violated = fates.iter().filter(|fate| matches!(fate, Ok(Answer::Illegal { .. }))).count();
-    let undecided: Vec<(&Partition<M>, Limit)> =
-        partitions.iter().zip(fates).filter_map(|(partition, fate)| Some((partition, fate.err()?))).collect();
+    let violated = fates.iter().filter(|fate| is_illegal(fate)).count();
+    let undecided: Vec<(&Partition<M>, Limit)> = partitions
+        .iter()
+        .zip(fates)
+        .filter_map(|(partition, fate)| Some((partition, fate.as_ref().err().copied()?)))
+        .collect();
     let mut notes = Vec::new();
     if violated > MAX_ANOMALIES {
         notes.push(format!("{violated} keys are violated, {MAX_ANOMALIES} of them are shown"));

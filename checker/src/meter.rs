@@ -23,6 +23,7 @@ pub(crate) struct Meter {
     memory_limit_bytes: u64,
     base_bytes: u64,
     peak_bytes: u64,
+    steps: u64,
 }
 
 impl Meter {
@@ -35,6 +36,7 @@ impl Meter {
             memory_limit_bytes: budget.memory_bytes,
             base_bytes: 0,
             peak_bytes: 0,
+            steps: 0,
         }
     }
 
@@ -57,6 +59,16 @@ impl Meter {
     /// The most memory that was held at once.
     pub(crate) fn peak_bytes(&self) -> u64 {
         self.peak_bytes
+    }
+
+    /// Steps of all searches so far.
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Counts the steps of a search. They limit nothing here: unlike time, they are the same on every machine.
+    pub(crate) fn count_steps(&mut self, steps: u64) {
+        self.steps = self.steps.saturating_add(steps);
     }
 
     /// Memory that stays for the whole check, beside what a search holds.

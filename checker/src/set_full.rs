@@ -126,3 +126,6 @@ fn note(sets: &Sets<'_>, stopped: Option<Limit>, budget: &Budget) -> Option<Stri
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,6 +130,17 @@ pub enum RunEvent {
         /// The limit.
         limit: Nanos,
     },
+    /// What a node's replica holds, after everything was healed and clients rested.
+    Replica {
+        /// When it was seen.
+        time: Nanos,
+        /// Which node.
+        node: NodeId,
+        /// How much of the log it has applied; replicas are compared only where this is equal.
+        applied: u64,
+        /// A digest of everything it holds.
+        digest: String,
+    },
     /// The harness itself did not run for a while (paused machine, starved CPU); latencies in the window mean little.
     Stall {
         /// The beginning of the window.
@@ -172,6 +183,7 @@ impl RunEvent {
             | Self::FirstAcknowledged { time }
             | Self::Recovered { time, .. }
             | Self::NotRecovered { time, .. }
+            | Self::Replica { time, .. }
             | Self::Stall { time, .. }
             | Self::Bypass { time, .. }
             | Self::Infrastructure { time, .. }

@@ -37,7 +37,10 @@ impl fmt::Display for Bypass {
 ///
 /// # Errors
 /// When the kernel does not list its sockets.
-pub(crate) fn audit(registry: &Registry, upstreams: &BTreeMap<SocketAddr, NodeId>) -> io::Result<Vec<Bypass>> {
+pub(crate) fn audit(
+    registry: &Registry,
+    upstreams: &BTreeMap<SocketAddr, NodeId>,
+) -> io::Result<Vec<Bypass>> {
     let ends = SockDiag::open()?.established()?;
     // Owners are read after the sockets: a socket that closed in between has no owner, and a new one is not listed.
     Ok(find(&ends, &registry.owners(), upstreams))

@@ -16,7 +16,11 @@ use crate::{Link, Links};
 pub(crate) const CANARY_WAIT: Duration = Duration::from_millis(100);
 
 /// Sends a canary over each link at once; `None` for those that did not arrive in time.
-pub(crate) async fn send(links: &Links, over: &[Link], wait: Duration) -> io::Result<BTreeMap<Link, Option<Duration>>> {
+pub(crate) async fn send(
+    links: &Links,
+    over: &[Link],
+    wait: Duration,
+) -> io::Result<BTreeMap<Link, Option<Duration>>> {
     let mut probes = JoinSet::new();
     for link in over {
         let (links, link) = (links.clone(), link.clone());
@@ -50,7 +54,8 @@ pub(crate) async fn all_pass(links: &Links, among: &[Link], limit: Duration) -> 
         passed += results.values().flatten().count();
         left = open_ones(links, results.iter().filter(|(_, took)| took.is_none()).map(|(link, _)| link));
         if !left.is_empty() && begin.elapsed() > limit {
-            let what = format!("nobody holds {}, but no canary passes within {} s", list(left), limit.as_secs());
+            let what =
+                format!("nobody holds {}, but no canary passes within {} s", list(left), limit.as_secs());
             return Err(FaultError::NotProven(what));
         }
     }

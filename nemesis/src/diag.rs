@@ -9,7 +9,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
+};
 
 /// `SOCK_DIAG_BY_FAMILY`.
 const DIAG_BY_FAMILY: u16 = 20;
@@ -59,11 +61,17 @@ impl SockDiag {
     /// When the kernel refuses the question.
     pub fn inode(&self, local: SocketAddr, remote: SocketAddr) -> io::Result<Option<u64>> {
         let (local, remote) = (unmapped(local), unmapped(remote));
-        send(&self.0, &request(family(local.ip()), NLM_F_REQUEST, ALL_STATES, Some((local, remote))), SendFlags::empty())?;
+        send(
+            &self.0,
+            &request(family(local.ip()), NLM_F_REQUEST, ALL_STATES, Some((local, remote))),
+            SendFlags::empty(),
+        )?;
         let mut buffer = vec![0; DATAGRAM_BYTES];
         let (_, length) = recv(&self.0, &mut buffer, RecvFlags::empty())?;
         match messages(&buffer[..length]).next() {
-            Some((DIAG_BY_FAMILY, body)) => Ok(connection(body).map(|found| found.inode).filter(|&inode| inode != 0)),
+            Some((DIAG_BY_FAMILY, body)) => {
+                Ok(connection(body).map(|found| found.inode).filter(|&inode| inode != 0))
+            }
             Some((NLMSG_ERROR, body)) => match error(body) {
                 Some(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
                 error => Err(error.unwrap_or_else(|| io::ErrorKind::InvalidData.into())),
@@ -110,7 +118,12 @@ fn family(ip: IpAddr) -> libc::c_int {
     if ip.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }
 }
 
-fn request(family: libc::c_int, flags: u16, states: u32, ends: Option<(SocketAddr, SocketAddr)>) -> [u8; REQUEST_BYTES] {
+fn request(
+    family: libc::c_int,
+    flags: u16,
+    states: u32,
+    ends: Option<(SocketAddr, SocketAddr)>,
+) -> [u8; REQUEST_BYTES] {
     let mut bytes = [0; REQUEST_BYTES];
     bytes[0..4].copy_from_slice(&(REQUEST_BYTES as u32).to_ne_bytes());
     bytes[4..6].copy_from_slice(&DIAG_BY_FAMILY.to_ne_bytes());
@@ -158,7 +171,11 @@ fn connection(body: &[u8]) -> Option<Connection> {
     let address = |at: usize| -> Option<IpAddr> {
         let bytes: [u8; 16] = answer[at..at + 16].try_into().ok()?;
         let v4 = i32::from(answer[0]) == libc::AF_INET;
-        Some(if v4 { Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into() } else { Ipv6Addr::from(bytes).into() })
+        Some(if v4 {
+            Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into()
+        } else {
+            Ipv6Addr::from(bytes).into()
+        })
     };
     Some(Connection {
         local: unmapped(SocketAddr::new(address(8)?, port(4))),
@@ -208,7 +225,8 @@ mod tests {
         let (accepted, peer) = listener.accept().unwrap();
         let ends = SockDiag::open().unwrap().established().unwrap();
         let own = own_sockets();
-        for (local, remote) in [(peer, accepted.local_addr().unwrap()), (dialler.peer_addr().unwrap(), peer)] {
+        for (local, remote) in [(peer, accepted.local_addr().unwrap()), (dialler.peer_addr().unwrap(), peer)]
+        {
             let end = ends.iter().find(|end| end.local == local && end.remote == remote).unwrap();
             assert!(own.contains(&end.inode));
         }

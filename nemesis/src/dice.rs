@@ -79,8 +79,8 @@ mod tests {
         assert_eq!(Dice::new(7).shuffled(&[1, 2, 3, 4, 5]), SHUFFLED_WITH_SEED_7);
     }
 
-    const DRAWN_WITH_SEED_42: [usize; 8] = [0; 8];
-    const SHUFFLED_WITH_SEED_7: [i32; 5] = [0; 5];
+    const DRAWN_WITH_SEED_42: [usize; 8] = [22, 23, 76, 52, 97, 37, 18, 52];
+    const SHUFFLED_WITH_SEED_7: [i32; 5] = [4, 2, 3, 5, 1];
 
     #[test]
     fn shuffle_keeps_everything() {

@@ -1,6 +1,7 @@
 //! The two ends of a link.
 
 use std::fmt;
+use std::str::FromStr;
 
 use history::NodeId;
 
@@ -71,8 +72,46 @@ impl Link {
     }
 }
 
+/// A text that names no link.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no link; links are written n1→n2 or clients→n1")]
+pub struct NoLink(String);
+
+impl FromStr for Link {
+    type Err = NoLink;
+
+    fn from_str(text: &str) -> Result<Self, NoLink> {
+        let endpoint = |name: &str| match name {
+            "clients" => Endpoint::Clients,
+            node => Endpoint::Node(NodeId(node.to_owned())),
+        };
+        let ends = text
+            .split_once('→')
+            .filter(|(source, destination)| !source.is_empty() && !destination.is_empty());
+        let (source, destination) = ends.ok_or_else(|| NoLink(text.to_owned()))?;
+        Ok(Self { source: endpoint(source), destination: endpoint(destination) })
+    }
+}
+
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}→{}", self.source, self.destination)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn link_is_read_as_it_is_written() {
+        for link in [
+            Link::new(NodeId::numbered(1), NodeId::numbered(2)),
+            Link::new(Endpoint::Clients, NodeId::numbered(3)),
+        ] {
+            assert_eq!(link.to_string().parse(), Ok(link));
+        }
+        assert!("n1".parse::<Link>().is_err());
+        assert!("→n1".parse::<Link>().is_err());
     }
 }

@@ -51,7 +51,9 @@ impl Kind {
         match self {
             Self::Kill => "kills the processes of nodes (SIGKILL), and starts them again",
             Self::Pause => "stops all tasks of nodes (SIGSTOP), and lets them go on",
-            Self::Partition => "holds the bytes between nodes, or between clients and a node, and delivers them later",
+            Self::Partition => {
+                "holds the bytes between nodes, or between clients and a node, and delivers them later"
+            }
             Self::Latency => "makes links between nodes slow and uneven",
         }
     }
@@ -60,7 +62,9 @@ impl Kind {
     pub fn needs(self) -> &'static str {
         match self {
             Self::Kill | Self::Pause => "nothing",
-            Self::Partition | Self::Latency => "a target whose peer addresses can be set, so that links lie between",
+            Self::Partition | Self::Latency => {
+                "a target whose peer addresses can be set, so that links lie between"
+            }
         }
     }
 }
@@ -125,6 +129,11 @@ impl Request<'_> {
     }
 }
 
+/// How a selector begins that names nodes, separated by blanks, instead of leaving the choice open.
+pub(crate) const NODES_PREFIX: &str = "nodes ";
+/// The same for links.
+pub(crate) const LINKS_PREFIX: &str = "links ";
+
 /// What a fault is about to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Scope {
@@ -136,11 +145,31 @@ pub(crate) struct Scope {
     pub(crate) leaves_quorum: bool,
 }
 
+impl Scope {
+    /// Says what a selector came to mean, in the form of a selector that leaves nothing open, and what else there is
+    /// to know. [`crate::schedule::resolved`] reads it back.
+    pub(crate) fn describe(
+        selector: &str,
+        prefix: &str,
+        chosen: impl IntoIterator<Item = impl fmt::Display>,
+    ) -> String {
+        let chosen = chosen.into_iter().map(|thing| thing.to_string()).collect::<Vec<_>>().join(" ");
+        if selector.starts_with(prefix) {
+            selector.to_owned()
+        } else {
+            format!("{selector}: {prefix}{chosen}")
+        }
+    }
+}
+
 /// The life of a fault: resolve, inject, evidence, effect, heal, in this order. One fault of a run is in the first
 /// three steps at any time; effects and heals of several overlap.
 pub(crate) trait Fault: Sized + Send {
     /// Decides whom it is about, by what is seen of the cluster at this moment.
-    fn resolve<C: Cluster>(request: &Request<'_>, cluster: &C) -> impl Future<Output = Result<Self, Skip>> + Send;
+    fn resolve<C: Cluster>(
+        request: &Request<'_>,
+        cluster: &C,
+    ) -> impl Future<Output = Result<Self, Skip>> + Send;
 
     /// What it is about to do.
     fn scope(&self) -> &Scope;
@@ -149,7 +178,10 @@ pub(crate) trait Fault: Sized + Send {
     fn inject<C: Cluster>(&mut self, cluster: &C) -> impl Future<Output = Result<(), FaultError>> + Send;
 
     /// Proves from outside the mechanism that it stands.
-    fn evidence<C: Cluster>(&mut self, cluster: &C) -> impl Future<Output = Result<String, FaultError>> + Send;
+    fn evidence<C: Cluster>(
+        &mut self,
+        cluster: &C,
+    ) -> impl Future<Output = Result<String, FaultError>> + Send;
 
     /// What it did to the system, as far as processes and links show it.
     fn effect<C: Cluster>(&self, cluster: &C) -> Option<String>;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use history::NodeId;
 
 use crate::dice::Dice;
-use crate::quorum::majority;
+use crate::quorum::{majority, minority};
 use crate::{Endpoint, Link};
 
 /// The links that a partition cuts.
@@ -54,6 +54,20 @@ pub(crate) fn deaf(node: &NodeId, nodes: &[NodeId]) -> Grudges {
 /// A node that nobody hears, but that hears.
 pub(crate) fn mute(node: &NodeId, nodes: &[NodeId]) -> Grudges {
     others(node, nodes).iter().map(|other| Link::new(node, other)).collect()
+}
+
+/// The node and the others do not hear each other, and clients do not hear its answers: it takes requests that it cannot
+/// complete, and whoever made them waits.
+pub(crate) fn strand(node: &NodeId, nodes: &[NodeId]) -> Grudges {
+    isolate(node, nodes).into_iter().chain([Link::new(node, Endpoint::Clients)]).collect()
+}
+
+/// The node, with as many others as make a minority, and the rest do not hear each other.
+pub(crate) fn minority_of(node: &NodeId, nodes: &[NodeId]) -> Grudges {
+    let others = others(node, nodes);
+    let (few, rest) = others.split_at(minority(nodes.len()).saturating_sub(1).min(others.len()));
+    let with_node: Vec<NodeId> = few.iter().chain([node]).cloned().collect();
+    split(&with_node, rest)
 }
 
 /// No client hears the node, or is heard by it.
@@ -128,6 +142,24 @@ mod tests {
         let muted = mute(&all[0], &all);
         assert_eq!(heard(&all[0], &all, &muted).len(), 3);
         assert_eq!(heard(&all[1], &all, &muted).len(), 2);
+    }
+
+    #[test]
+    fn stranded_node_hears_clients_that_do_not_hear_it() {
+        let all = nodes(3);
+        let grudges = strand(&all[0], &all);
+        assert_eq!(heard(&all[0], &all, &grudges).len(), 1);
+        assert!(grudges.contains(&Link::new(&all[0], Endpoint::Clients)));
+        assert!(!grudges.contains(&Link::new(Endpoint::Clients, &all[0])));
+    }
+
+    #[test]
+    fn minority_of_a_node_is_with_it_and_has_no_majority() {
+        for count in [3, 4, 5, 7] {
+            let all = nodes(count);
+            let grudges = minority_of(&all[0], &all);
+            assert_eq!(heard(&all[0], &all, &grudges).len(), (count - 1) / 2);
+        }
     }
 
     #[test]

@@ -6,8 +6,8 @@
 
 use history::NodeId;
 
-use crate::fault::{Fault, FaultError, READY_LIMIT, Request, Scope, Skip, list};
-use crate::guardian::ExitStatus;
+use crate::fault::{Fault, FaultError, NODES_PREFIX, READY_LIMIT, Request, Scope, Skip, list};
+use crate::guardian::{ExitStatus, GuardianError};
 use crate::links::LinkStats;
 use crate::process::Identity;
 use crate::victims::Victims;
@@ -28,7 +28,7 @@ impl Fault for Kill {
         let victims = Victims::choose(request, cluster, is_running).await?;
         let nodes = victims.nodes.clone();
         let leaves_quorum = quorum::is_left_after(cluster, &nodes, &[]);
-        let detail = format!("kill {} ({})", request.selector, list(&nodes));
+        let detail = Scope::describe(request.selector, NODES_PREFIX, &nodes);
         let ended_before = ended_connections(cluster, &nodes);
         Ok(Self { scope: Scope { nodes, detail, leaves_quorum }, victims, killed: Vec::new(), ended_before })
     }
@@ -48,7 +48,9 @@ impl Fault for Kill {
         for (node, identity) in &self.killed {
             let status = cluster.processes().ended(node, *identity).await?;
             if status != ExitStatus::KILLED {
-                return Err(FaultError::NotProven(format!("{node} ({identity}) ended with {status} before the kill")));
+                return Err(FaultError::NotProven(format!(
+                    "{node} ({identity}) ended with {status} before the kill"
+                )));
             }
         }
         self.victims.turns.clear();
@@ -72,29 +74,29 @@ impl Fault for Kill {
     }
 }
 
-/// Makes sure that a node has a process that answers; the caller has the turn.
+/// Makes sure that a node has a process that answers; the caller has the turn. A process that cannot be started is
+/// the harness's trouble; one that was started and does not answer is the node's.
 pub(crate) async fn bring_up(cluster: &impl Cluster, node: &NodeId) -> Result<Identity, FaultError> {
     let processes = cluster.processes();
     let identity = match processes.identity(node) {
         Some(running) => running,
-        None => processes.launch(node).await.map_err(|error| not_started(node, error))?,
+        None => processes.launch(node).await?,
     };
     let ready = cluster.wait_ready(node, READY_LIMIT).await;
-    if let Some((_, status)) = processes.last_end(node).filter(|(ended, _)| *ended == identity) {
-        let reason = format!("the restarted process ended with {status}");
-        return Err(FaultError::NotReady { node: node.clone(), reason });
+    if processes.guardian_died() {
+        return Err(ProcessError::Guardian { node: node.clone(), source: GuardianError::Gone }.into());
     }
-    ready.map_err(|reason| FaultError::NotReady { node: node.clone(), reason })?;
-    Ok(identity)
-}
-
-fn not_started(node: &NodeId, error: ProcessError) -> FaultError {
-    FaultError::NotReady { node: node.clone(), reason: error.to_string() }
+    let not_ready = |reason| FaultError::NotReady { node: node.clone(), reason };
+    match processes.last_end(node).filter(|(ended, _)| *ended == identity) {
+        Some((_, status)) => Err(not_ready(format!("its process ended with {status}"))),
+        None => ready.map(|()| identity).map_err(not_ready),
+    }
 }
 
 fn ended_connections(cluster: &impl Cluster, nodes: &[NodeId]) -> u64 {
     let concerns = |node: Option<&NodeId>| node.is_some_and(|node| nodes.contains(node));
     let stats = cluster.links().stats();
-    let of_nodes = stats.iter().filter(|(link, _)| concerns(link.source.node()) || concerns(link.destination.node()));
+    let of_nodes =
+        stats.iter().filter(|(link, _)| concerns(link.source.node()) || concerns(link.destination.node()));
     of_nodes.map(|(_, LinkStats { ended, .. })| ended).sum()
 }

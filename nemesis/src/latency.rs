@@ -10,9 +10,9 @@ use history::NodeId;
 
 use crate::canaries;
 use crate::dice::Dice;
-use crate::fault::{EVIDENCE_LIMIT, Fault, FaultError, Request, Scope, Skip, list};
+use crate::fault::{EVIDENCE_LIMIT, Fault, FaultError, LINKS_PREFIX, Request, Scope, Skip, list};
 use crate::links::{FaultId, LinkStats, Rule};
-use crate::partition::{nodes_of, reopen};
+use crate::partition::{links_by_name, nodes_of, reopen};
 use crate::{Cluster, Link, quorum};
 
 /// The range of delays, in parts of the cluster's unit.
@@ -30,14 +30,15 @@ pub(crate) struct Latency {
 
 impl Fault for Latency {
     async fn resolve<C: Cluster>(request: &Request<'_>, cluster: &C) -> Result<Self, Skip> {
-        let mut dice = Dice::new(request.seed);
-        let links = choose(request, cluster, &mut dice).await?;
+        let links = choose(request, cluster).await?;
         if canaries::open_ones(cluster.links(), &links).is_empty() {
-            return Err(Skip("all links that would be slow are cut by other faults, or there are none".into()));
+            return Err(Skip(
+                "all links that would be slow are cut by other faults, or there are none".into(),
+            ));
         }
-        let rule = draw_rule(cluster.unit(), &mut dice);
+        let rule = draw_rule(cluster.unit(), &mut Dice::new(!request.seed));
         let leaves_quorum = quorum::is_left_after(cluster, &[], &[]);
-        let detail = format!("latency {}: {} {rule}", request.selector, list(&links));
+        let detail = format!("{}; {rule}", Scope::describe(request.selector, LINKS_PREFIX, &links));
         let scope = Scope { nodes: nodes_of(&links), detail, leaves_quorum };
         let delayed_before = delayed(&cluster.links().stats(), &links);
         Ok(Self { id: request.id, scope, links, rule, delayed_before })
@@ -80,13 +81,13 @@ impl Fault for Latency {
     }
 }
 
-async fn choose<C: Cluster>(request: &Request<'_>, cluster: &C, dice: &mut Dice) -> Result<Vec<Link>, Skip> {
+async fn choose<C: Cluster>(request: &Request<'_>, cluster: &C) -> Result<Vec<Link>, Skip> {
     let nodes = cluster.processes().nodes();
     let all = all_links(&nodes);
     match request.selector {
         "all" => Ok(all),
         "some" => {
-            let mut some = dice.shuffled(&all);
+            let mut some = Dice::new(request.seed).shuffled(&all);
             some.truncate(all.len().div_ceil(2));
             some.sort();
             Ok(some)
@@ -95,19 +96,23 @@ async fn choose<C: Cluster>(request: &Request<'_>, cluster: &C, dice: &mut Dice)
             let leader = cluster.leader().await.ok_or_else(|| Skip("no leader is known".into()))?.into();
             Ok(all.into_iter().filter(|link| link.source == leader || link.destination == leader).collect())
         }
-        _ => Err(request.unknown_selector()),
+        named => links_by_name(named, &nodes).ok_or_else(|| request.unknown_selector()),
     }
 }
 
 fn all_links(nodes: &[NodeId]) -> Vec<Link> {
     let pairs = nodes.iter().flat_map(|source| nodes.iter().map(move |destination| (source, destination)));
-    pairs.filter(|(source, destination)| source != destination).map(|(from, to)| Link::new(from, to)).collect()
+    pairs
+        .filter(|(source, destination)| source != destination)
+        .map(|(from, to)| Link::new(from, to))
+        .collect()
 }
 
 /// A delay in whole milliseconds, and a jitter of up to as much.
 fn draw_rule(unit: Duration, dice: &mut Dice) -> Rule {
     let delay = unit.mul_f64(dice.log_even(DELAY_UNITS.0, DELAY_UNITS.1));
-    let whole = |duration: Duration| Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    let whole =
+        |duration: Duration| Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     Rule::late(whole(delay), whole(delay.mul_f64(dice.fraction())))
 }
 

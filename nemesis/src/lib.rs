@@ -1,18 +1,50 @@
-//! Faults with heal and evidence, links between nodes, and the guardian that spawns them.
+//! Faults with heal and evidence, links between nodes, and the guardian that starts the nodes.
+//!
+//! * [`guardian`] is a process of its own, parent of every node, and leaves none behind; [`Processes`] is what
+//!   the rest sees of it: which node runs, and which ends were asked for.
+//! * [`links`] are the proxies between nodes, and between clients and nodes; the audit finds what avoids them.
+//! * [`schedule`] plans faults from a seed, [`runner`] carries them out on a [`Cluster`]; each fault is one file:
+//!   `kill`, `pause`, `partition`, `latency`.
+//! * [`doctor`] tells what of it works on this machine.
+//!
+//! Guarantees: a fault that stands is proven to stand, from outside the mechanism that applied it; a run ends with
+//! everything healed, or says what is not; whatever happens to the harness, no process of a node survives it.
+//!
+//! The crate knows no system by name and makes no verdicts: it records [`history::RunEvent`]s. Start reading at
+//! [`Cluster`], then [`runner`].
 
 mod audit;
+mod canaries;
+mod cluster;
 pub mod diag;
+mod dice;
+pub mod doctor;
 mod endpoint;
+mod fault;
+mod grudges;
 pub mod guardian;
+mod kill;
+mod latency;
 pub mod links;
+mod partition;
+mod patrol;
+mod pause;
 pub mod process;
 mod processes;
+mod quorum;
+mod recovery;
 mod registry;
+pub mod runner;
+pub mod schedule;
 mod sink;
+mod victims;
 
 pub use audit::Bypass;
-pub use endpoint::{Endpoint, Link};
+pub use cluster::Cluster;
+pub use endpoint::{Endpoint, Link, NoLink};
+pub use fault::{FaultError, Kind, UnknownKind};
 pub use links::Links;
 pub use processes::{ProcessError, Processes};
+pub use recovery::heal_everything;
 pub use registry::Registry;
 pub use sink::EventSink;

@@ -12,7 +12,7 @@ use history::NodeId;
 
 use crate::canaries::{self, CANARY_WAIT};
 use crate::dice::Dice;
-use crate::fault::{Fault, FaultError, HEAL_LIMIT, Request, Scope, Skip, list};
+use crate::fault::{Fault, FaultError, HEAL_LIMIT, LINKS_PREFIX, Request, Scope, Skip, list};
 use crate::grudges::{self, Grudges};
 use crate::links::{FaultId, LinkStats, Rule};
 use crate::{Cluster, Link, Links, quorum};
@@ -42,8 +42,8 @@ impl Fault for Partition {
         let resets = Dice::new(!request.seed).one_in(RESETS_ONE_IN);
         let cut: Vec<Link> = grudges.into_iter().collect();
         let leaves_quorum = quorum::is_left_after(cluster, &[], &cut);
-        let how = if resets { ", resetting connections" } else { "" };
-        let detail = format!("partition {}: cut {}{how}", request.selector, list(&cut));
+        let how = if resets { "; resets connections" } else { "; holds bytes" };
+        let detail = Scope::describe(request.selector, LINKS_PREFIX, &cut) + how;
         let scope = Scope { nodes: nodes_of(&cut), detail, leaves_quorum };
         Ok(Self { id: request.id, scope, cut, resets, passed_before: 0, stats_before: BTreeMap::new() })
     }
@@ -97,7 +97,8 @@ pub(crate) async fn reopen(links: &Links, fault: FaultId, cut: &[Link]) -> Resul
     links.lift(fault);
     let passed = canaries::all_pass(links, cut, HEAL_LIMIT).await?;
     let held = cut.len() - passed.min(cut.len());
-    let others = if held > 0 { format!("; {held} links are still held by other faults") } else { String::new() };
+    let others =
+        if held > 0 { format!("; {held} links are still held by other faults") } else { String::new() };
     Ok(format!("{passed} canaries passed{others}"))
 }
 
@@ -112,6 +113,8 @@ async fn shape<C: Cluster>(request: &Request<'_>, cluster: &C, nodes: &[NodeId])
         "random-halves" => grudges::halves(&order),
         "isolate-one" => grudges::isolate(one, nodes),
         "isolate-leader" => grudges::isolate(&leader()?, nodes),
+        "strand-leader" => grudges::strand(&leader()?, nodes),
+        "leader-minority" => grudges::minority_of(&leader()?, &order),
         "majorities-ring" => grudges::majorities_ring(&order),
         "bridge" => grudges::bridge(&order),
         "deaf-one" => grudges::deaf(one, nodes),
@@ -120,8 +123,15 @@ async fn shape<C: Cluster>(request: &Request<'_>, cluster: &C, nodes: &[NodeId])
         "mute-leader" => grudges::mute(&leader()?, nodes),
         "clients-one" => grudges::cut_clients(one),
         "clients-leader" => grudges::cut_clients(&leader()?),
-        _ => return Err(request.unknown_selector()),
+        named => links_by_name(named, nodes).ok_or_else(|| request.unknown_selector())?.into_iter().collect(),
     })
+}
+
+/// The links that a selector names, if it does.
+pub(crate) fn links_by_name(selector: &str, nodes: &[NodeId]) -> Option<Vec<Link>> {
+    let names = selector.strip_prefix(LINKS_PREFIX)?.split(' ');
+    let links: Vec<Link> = names.map(|name| name.parse().ok()).collect::<Option<_>>()?;
+    nodes_of(&links).iter().all(|node| nodes.contains(node)).then_some(links)
 }
 
 /// The nodes at both ends of some links.

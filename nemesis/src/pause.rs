@@ -6,7 +6,9 @@
 
 use history::NodeId;
 
-use crate::fault::{EVIDENCE_LIMIT, Fault, FaultError, HEAL_LIMIT, Request, Scope, Skip, list, until};
+use crate::fault::{
+    EVIDENCE_LIMIT, Fault, FaultError, HEAL_LIMIT, NODES_PREFIX, Request, Scope, Skip, list, until,
+};
 use crate::links::LinkStats;
 use crate::process::{Identity, TaskCount};
 use crate::victims::Victims;
@@ -33,7 +35,7 @@ impl Fault for Pause {
         let victims = Victims::choose(request, cluster, |node| cluster.processes().is_active(node)).await?;
         let nodes = victims.nodes.clone();
         let leaves_quorum = quorum::is_left_after(cluster, &nodes, &[]);
-        let detail = format!("pause {} ({})", request.selector, list(&nodes));
+        let detail = Scope::describe(request.selector, NODES_PREFIX, &nodes);
         let scope = Scope { nodes, detail, leaves_quorum };
         Ok(Self { scope, victims, paused: Vec::new(), traffic_before: Vec::new() })
     }
@@ -91,7 +93,11 @@ impl Fault for Pause {
 }
 
 /// Lets a node go on and sees to it that it does; the caller has the turn.
-pub(crate) async fn resume(processes: &Processes, node: &NodeId, paused: Identity) -> Result<String, FaultError> {
+pub(crate) async fn resume(
+    processes: &Processes,
+    node: &NodeId,
+    paused: Identity,
+) -> Result<String, FaultError> {
     if processes.identity(node) != Some(paused) {
         return Ok(format!("{node} was killed while it stood still"));
     }
@@ -100,7 +106,10 @@ pub(crate) async fn resume(processes: &Processes, node: &NodeId, paused: Identit
     if until(HEAL_LIMIT, || count().none_stopped()).await {
         Ok(format!("{node} goes on ({} tasks)", count().running))
     } else {
-        Err(FaultError::NotProven(format!("{node} was sent SIGCONT, but {} of its tasks stand still", count().stopped)))
+        Err(FaultError::NotProven(format!(
+            "{node} was sent SIGCONT, but {} of its tasks stand still",
+            count().stopped
+        )))
     }
 }
 

@@ -86,7 +86,11 @@ pub fn identity(pid: i32) -> Option<Identity> {
 pub fn children(pid: i32) -> Vec<i32> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let lists = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    lists.flat_map(|list| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>()).collect()
+    lists
+        .flat_map(|list| {
+            list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>()
+        })
+        .collect()
 }
 
 /// All descendants of a process, without itself, zombies included.
@@ -126,8 +130,10 @@ pub fn strays(node: &NodeId, main: i32, guardian: i32) -> BTreeSet<Identity> {
 /// who left that session still carries the node's name in its environment, and who did both is no longer known.
 fn belongs(pid: i32, node: &NodeId, main: i32) -> bool {
     let mark = format!("{NODE_VARIABLE}={node}");
-    let marked = |environment: Vec<u8>| environment.split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes());
-    stat(pid).is_some_and(|stat| stat.session == main) || fs::read(format!("/proc/{pid}/environ")).is_ok_and(marked)
+    let marked =
+        |environment: Vec<u8>| environment.split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes());
+    stat(pid).is_some_and(|stat| stat.session == main)
+        || fs::read(format!("/proc/{pid}/environ")).is_ok_and(marked)
 }
 
 /// The state letters of all tasks (threads) of a process.

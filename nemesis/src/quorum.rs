@@ -15,7 +15,11 @@ pub(crate) fn minority(nodes: usize) -> usize {
 }
 
 /// Whether some node that is up can talk both ways with enough others for a majority: that is what a leader needs.
-pub(crate) fn is_left(nodes: &[NodeId], is_up: impl Fn(&NodeId) -> bool, is_cut: impl Fn(&Link) -> bool) -> bool {
+pub(crate) fn is_left(
+    nodes: &[NodeId],
+    is_up: impl Fn(&NodeId) -> bool,
+    is_cut: impl Fn(&Link) -> bool,
+) -> bool {
     let talks = |one: &NodeId, other: &NodeId| one == other || !Link::both(one, other).iter().any(&is_cut);
     let up: Vec<&NodeId> = nodes.iter().filter(|node| is_up(node)).collect();
     up.iter().any(|one| up.iter().filter(|other| talks(one, other)).count() >= majority(nodes.len()))
@@ -29,6 +33,16 @@ pub(crate) fn is_left_after(cluster: &impl Cluster, gone: &[NodeId], cut: &[Link
         |node| processes.is_active(node) && !gone.contains(node),
         |link| links.rule(link).held || cut.contains(link),
     )
+}
+
+/// Whether a node that is up can talk both ways with enough others that are up for a majority.
+pub(crate) fn reaches_majority(cluster: &impl Cluster, node: &NodeId) -> bool {
+    let (processes, links) = (cluster.processes(), cluster.links());
+    let nodes = processes.nodes();
+    let is_open = |other: &NodeId| !Link::both(node, other).iter().any(|link| links.rule(link).held);
+    let reached =
+        nodes.iter().filter(|other| processes.is_active(other) && (*other == node || is_open(other)));
+    processes.is_active(node) && reached.count() >= majority(nodes.len())
 }
 
 #[cfg(test)]

@@ -47,7 +47,9 @@ impl Registry {
         };
         match (main, guardian) {
             (Some(main), Some(guardian)) => process::tree(node, main, guardian),
-            (Some(main), None) => process::descendants(main).into_iter().chain(process::identity(main)).collect(),
+            (Some(main), None) => {
+                process::descendants(main).into_iter().chain(process::identity(main)).collect()
+            }
             (None, _) => BTreeSet::new(),
         }
     }

@@ -1,8 +1,8 @@
 //! The guardian with real processes: what it starts, what it reports, and that nothing survives it.
 
-mod common;
 #[path = "common/cluster.rs"]
 mod cluster;
+mod common;
 
 use std::error::Error;
 use std::fs;
@@ -29,6 +29,19 @@ fn guardian_process() {
     become_guardian_if_asked();
 }
 
+/// Waits until the tree of `n1` consists of so many processes, of which so many sleep: no shell is about to start
+/// another one, or to end.
+async fn grown(ground: &Ground, processes: usize, sleepers: usize) {
+    let sleeps = |process: &&Identity| {
+        fs::read(format!("/proc/{}/cmdline", process.pid)).is_ok_and(|line| line.starts_with(b"sleep\0"))
+    };
+    eventually("the tree has grown", || {
+        let tree = ground.processes.tree(&n(1));
+        (tree.len(), tree.iter().filter(sleeps).count()) == (processes, sleepers)
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn start_and_crash_are_recorded_in_order() {
     let mut ground = Ground::new().await;
@@ -47,7 +60,7 @@ async fn killed_tree_ends_whole_and_its_end_is_licensed() {
     let mut ground = Ground::new().await;
     ground.add_shell(&n(1), MESSY).await.unwrap();
     let identity = ground.processes.launch(&n(1)).await.unwrap();
-    eventually("the tree has grown", || ground.processes.tree(&n(1)).len() == 3).await;
+    grown(&ground, 3, 3).await;
     let tree = ground.processes.tree(&n(1));
     ground.processes.kill(&n(1)).await.unwrap();
     assert_eq!(ground.processes.ended(&n(1), identity).await.unwrap(), ExitStatus::KILLED);
@@ -64,11 +77,14 @@ async fn killed_tree_ends_whole_and_its_end_is_licensed() {
 #[tokio::test]
 async fn node_that_ends_by_itself_takes_its_tree_along() {
     let mut ground = Ground::new().await;
-    ground.add_shell(&n(1), "sleep 7711 & (setsid sleep 7712 &) ; read line < fifo; kill -9 $$").await.unwrap();
+    ground
+        .add_shell(&n(1), "sleep 7711 & (setsid sleep 7712 &) ; read line < fifo; kill -9 $$")
+        .await
+        .unwrap();
     let fifo = ground.directory.path().join("fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     ground.processes.launch(&n(1)).await.unwrap();
-    eventually("the tree has grown", || ground.processes.tree(&n(1)).len() == 3).await;
+    grown(&ground, 3, 2).await;
     let tree = ground.processes.tree(&n(1));
     tokio::task::spawn_blocking(|| fs::write(fifo, "go\n")).await.unwrap().unwrap();
     let exited = ground.next_event(|event| matches!(event, RunEvent::Exited { .. })).await;
@@ -81,7 +97,7 @@ async fn pause_stops_every_task_of_the_tree_and_resume_undoes_it() {
     let ground = Ground::new().await;
     ground.add_shell(&n(1), MESSY).await.unwrap();
     ground.processes.launch(&n(1)).await.unwrap();
-    eventually("the tree has grown", || ground.processes.tree(&n(1)).len() == 3).await;
+    grown(&ground, 3, 3).await;
     let count = || TaskCount::of(&ground.processes.tree(&n(1)));
     assert_eq!(ground.processes.pause(&n(1)).await.unwrap(), 3);
     eventually("all tasks are stopped", || count().all_stopped() && count().stopped == 3).await;
@@ -196,7 +212,8 @@ async fn start_and_stop_for_ever(ground: &Ground) -> Result<(), Box<dyn Error + 
 /// Living processes that carry the mark of one test.
 fn marked(mark: &str) -> Vec<Identity> {
     let entry = format!("{MARK}={mark}");
-    let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let pids =
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let carries = |pid: &i32| {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environment.split(|&byte| byte == 0).any(|found| found == entry.as_bytes())

@@ -136,10 +136,14 @@ pub(crate) mod tests {
     pub(crate) fn any_entry() -> impl Strategy<Value = Entry> {
         let payload = prop_oneof![
             Just(Payload::Noop),
-            proptest::collection::vec(any::<u8>(), 0..64).prop_map(|command| Payload::Command(command.into())),
+            proptest::collection::vec(any::<u8>(), 0..64)
+                .prop_map(|command| Payload::Command(command.into())),
         ];
-        (any::<u64>(), any::<u64>(), payload)
-            .prop_map(|(index, term, payload)| Entry { index: Index(index), term: Term(term), payload })
+        (any::<u64>(), any::<u64>(), payload).prop_map(|(index, term, payload)| Entry {
+            index: Index(index),
+            term: Term(term),
+            payload,
+        })
     }
 
     proptest! {

@@ -16,6 +16,7 @@
 //!
 //! Start reading at [`run`], then [`server`].
 
+mod chain;
 mod codec;
 mod error;
 mod events;

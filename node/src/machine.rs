@@ -101,6 +101,13 @@ impl Machine {
         self.values.get(key).cloned()
     }
 
+    /// Every key that begins with `prefix`, ascending, with its value.
+    pub(crate) fn entries(&self, prefix: &Bytes) -> Vec<(Bytes, Bytes)> {
+        let from = self.values.range::<Bytes, _>(prefix..);
+        let below = from.take_while(|(key, _)| key.starts_with(prefix));
+        below.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
     /// Whether `command` would find what it expects.
     pub(crate) fn matches(&self, command: &Command) -> bool {
         match command {
@@ -155,6 +162,17 @@ mod tests {
     }
 
     #[test]
+    fn prefix_selects_the_keys_that_begin_so_and_no_other() {
+        let mut machine = Machine::default();
+        for key in ["a", "b", "b.1", "b.2", "c"] {
+            machine.apply(put(key, Expected::Anything, key));
+        }
+        let found: Vec<_> = machine.entries(&"b.".into()).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(found, ["b.1", "b.2"]);
+        assert_eq!(machine.entries(&"".into()).len(), 5);
+    }
+
+    #[test]
     fn deleted_key_is_absent() {
         let mut machine = Machine::default();
         machine.apply(put("k", Expected::Anything, "1"));
@@ -165,13 +183,14 @@ mod tests {
 
     fn any_command() -> impl Strategy<Value = Command> {
         let bytes = || proptest::collection::vec(any::<u8>(), 0..16).prop_map(Bytes::from);
-        let expected = prop_oneof![
-            Just(Expected::Anything),
-            Just(Expected::Absent),
-            bytes().prop_map(Expected::Value),
-        ];
+        let expected =
+            prop_oneof![Just(Expected::Anything), Just(Expected::Absent), bytes().prop_map(Expected::Value),];
         prop_oneof![
-            (bytes(), expected, bytes()).prop_map(|(key, expected, value)| Command::Put { key, expected, value }),
+            (bytes(), expected, bytes()).prop_map(|(key, expected, value)| Command::Put {
+                key,
+                expected,
+                value
+            }),
             bytes().prop_map(|key| Command::Delete { key }),
         ]
     }

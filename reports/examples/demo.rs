@@ -22,6 +22,6 @@ fn main() {
         let verdict: Verdict =
             serde_json::from_slice(&std::fs::read(dir.verdict()).expect("it was just written"))
                 .expect("it was just written");
-        println!("{}{:?}\n", reports::summary(&verdict, &dir), rendered.problems);
+        println!("{}{:?}\n", reports::summary(&verdict, Some(&dir)), rendered.problems);
     }
 }

@@ -17,15 +17,21 @@ const EXPLANATION_CHARACTERS: usize = 1200;
 /// What a user wants to know when a run has ended: the outcome and its reason, what was exercised, every check, the
 /// anomalies, the faults, what coverage misses, where the report is and how to repeat the run. Ends with a line
 /// feed; contains no escape sequences, whatever the system under test wrote.
-pub fn summary(verdict: &Verdict, dir: &RunPaths) -> String {
+///
+/// A history that was judged alone has no run directory, and so no report to name.
+pub fn summary(verdict: &Verdict, dir: Option<&RunPaths>) -> String {
     let mut out = String::new();
     head(&mut out, verdict);
     anomalies(&mut out, &verdict.anomalies);
     list(&mut out, "Coverage is missing:", &verdict.coverage.missing);
     checks(&mut out, verdict);
     faults(&mut out, verdict);
-    let _ = writeln!(out, "\nreport  {}", dir.report().display());
-    let _ = writeln!(out, "repeat  {}", verdict.repro);
+    if let Some(dir) = dir {
+        let _ = writeln!(out, "\nreport  {}", dir.report().display());
+    }
+    if !verdict.repro.is_empty() {
+        let _ = writeln!(out, "repeat  {}", verdict.repro);
+    }
     printable(&out)
 }
 
@@ -56,15 +62,17 @@ pub(crate) fn nemesis_words(kinds: &[String]) -> String {
 fn head(out: &mut String, verdict: &Verdict) {
     let (mark, word) = outcome_words(verdict.outcome);
     wrap(out, &format!("{mark} {}: ", word.to_uppercase()), "  ", &verdict.reason);
-    let _ = writeln!(
-        out,
-        "\nrun     {}: {} × {}, nemesis {}, seed {}",
-        verdict.run_id,
-        verdict.target,
-        verdict.workload,
-        nemesis_words(&verdict.nemesis),
-        verdict.seed
-    );
+    if !verdict.target.is_empty() {
+        let _ = writeln!(
+            out,
+            "\nrun     {}: {} × {}, nemesis {}, seed {}",
+            verdict.run_id,
+            verdict.target,
+            verdict.workload,
+            nemesis_words(&verdict.nemesis),
+            verdict.seed
+        );
+    }
     let counts = &verdict.operations;
     let all = counts.ok + counts.fail + counts.info;
     let _ = writeln!(

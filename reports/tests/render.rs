@@ -335,7 +335,7 @@ fn hostile_strings_stay_text_wherever_they_come_from() {
     }
     assert_no_request(&made.html());
     quick_junit::Report::deserialize_from_str(&made.junit()).unwrap();
-    let summary = reports::summary(&made.verdict(), &made.dir);
+    let summary = reports::summary(&made.verdict(), Some(&made.dir));
     assert!(summary.chars().all(|c| c == '\n' || !c.is_control()));
 }
 
@@ -364,7 +364,7 @@ fn metrics_name_their_units_and_parse() {
 #[test]
 fn summary_tells_outcome_proof_and_how_to_repeat() {
     let made = Made::new(RunOutcome::Violation);
-    let summary = reports::summary(&made.verdict(), &made.dir);
+    let summary = reports::summary(&made.verdict(), Some(&made.dir));
     for part in [
         "✗ VIOLATION: Key k7",
         "A1 stale, key k7",

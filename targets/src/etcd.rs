@@ -19,8 +19,8 @@ use workloads::http::{self, Answer};
 use workloads::outcome::{Exchange, completion};
 use workloads::{Client, Completion, Reads, Request};
 
-use crate::target::{LeadershipFuture, StatusProbe};
-use crate::{ClientOptions, Executable, Launch, Leadership, NodeCommand, Peering, Target};
+use crate::target::{LeadershipFuture, ReplicaFuture, StatusProbe};
+use crate::{ClientOptions, Executable, Launch, Leadership, NodeCommand, Peering, Replica, Target};
 
 /// etcd's heartbeat interval; its default of 100 ms makes short runs wait for elections most of the time.
 const HEARTBEAT_MS: u64 = 50;
@@ -227,6 +227,28 @@ impl StatusProbe for EtcdStatus {
             Some(Leadership { leads, term: status.raft_term.parse().unwrap_or(0) })
         })
     }
+
+    fn replica(&self, client: SocketAddr) -> ReplicaFuture {
+        let request = self.http.post(format!("http://{client}/v3/maintenance/hash")).json(&json!({}));
+        Box::pin(async move {
+            let answer = http::exchange(request).await.ok()?;
+            let hash: Hash = serde_json::from_slice(&answer.body).ok()?;
+            let applied = hash.header.revision.parse().ok()?;
+            Some(Replica { applied, digest: format!("{:08x}", hash.hash) })
+        })
+    }
+}
+
+/// The hash of all keys and values up to a revision (`HashKV`).
+#[derive(Deserialize)]
+struct Hash {
+    header: HashHeader,
+    hash: u64,
+}
+
+#[derive(Deserialize)]
+struct HashHeader {
+    revision: String,
 }
 
 #[cfg(test)]

@@ -10,5 +10,5 @@ pub mod raft;
 pub mod target;
 
 pub use target::{
-    ClientOptions, Executable, Launch, Leadership, NodeCommand, Peering, StatusProbe, Target, all, find,
+    ClientOptions, Executable, Launch, Leadership, NodeCommand, Peering, Replica, StatusProbe, Target, all, find,
 };

@@ -15,8 +15,8 @@ use workloads::http::{self, Answer};
 use workloads::outcome::{Exchange, completion};
 use workloads::{Client, Completion, Reads, Request};
 
-use crate::target::{LeadershipFuture, StatusProbe};
-use crate::{ClientOptions, Executable, Launch, Leadership, NodeCommand, Peering, Target};
+use crate::target::{LeadershipFuture, ReplicaFuture, StatusProbe};
+use crate::{ClientOptions, Executable, Launch, Leadership, NodeCommand, Peering, Replica, Target};
 
 /// How often a request follows a hint at the leader.
 const HOPS: u32 = 2;
@@ -196,15 +196,31 @@ struct RaftStatus {
 struct Status {
     role: String,
     term: u64,
+    applied: u64,
+    applied_digest: String,
+}
+
+impl RaftStatus {
+    fn status(&self, client: SocketAddr) -> impl Future<Output = Option<Status>> + use<> {
+        let request = self.http.get(format!("http://{client}/status"));
+        async move { serde_json::from_slice(&http::exchange(request).await.ok()?.body).ok() }
+    }
 }
 
 impl StatusProbe for RaftStatus {
     fn leadership(&self, client: SocketAddr) -> LeadershipFuture {
-        let request = self.http.get(format!("http://{client}/status"));
+        let status = self.status(client);
         Box::pin(async move {
-            let answer = http::exchange(request).await.ok()?;
-            let status: Status = serde_json::from_slice(&answer.body).ok()?;
+            let status = status.await?;
             Some(Leadership { leads: status.role == "leader", term: status.term })
+        })
+    }
+
+    fn replica(&self, client: SocketAddr) -> ReplicaFuture {
+        let status = self.status(client);
+        Box::pin(async move {
+            let Status { applied, applied_digest, .. } = status.await?;
+            Some(Replica { applied, digest: applied_digest })
         })
     }
 }

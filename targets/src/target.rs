@@ -81,13 +81,28 @@ pub struct Leadership {
     pub term: u64,
 }
 
+/// What a node's replica holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// How much of the log it has applied.
+    pub applied: u64,
+    /// A digest of everything it holds, or of everything it applied, comparable between nodes at equal `applied`.
+    pub digest: String,
+}
+
+/// A replica that is on its way; `None` when the node did not say, or was not at rest.
+pub type ReplicaFuture = Pin<Box<dyn Future<Output = Option<Replica>> + Send>>;
+
 /// An answer that is on its way; `None` when the node did not give one.
 pub type LeadershipFuture = Pin<Box<dyn Future<Output = Option<Leadership>> + Send>>;
 
-/// Asks nodes who leads, over connections of the harness's own that no fault touches.
+/// Asks nodes about themselves, over connections of the harness's own that no fault touches.
 pub trait StatusProbe: Send + Sync {
     /// Asks the node that listens at `client`.
     fn leadership(&self, client: SocketAddr) -> LeadershipFuture;
+
+    /// Asks it what its replica holds.
+    fn replica(&self, client: SocketAddr) -> ReplicaFuture;
 }
 
 /// A system under test. One file implements it per system.

@@ -1,2 +1,65 @@
-//! House rules.
-fn main() {}
+//! `cargo xtask`: what continuous integration runs, for developers too.
+//!
+//! * `ci`: format, lints, house rules, documentation, tests of the mutants, and the acceptance runs
+//! * `tidy`: the house rules alone
+//! * `acceptance`: the real runs alone
+
+mod acceptance;
+mod tidy;
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.first().map(String::as_str) {
+        Some("ci") => ci(),
+        Some("tidy") => tidy::check(root()),
+        Some("acceptance") => acceptance::run(root()),
+        _ => Err(anyhow::anyhow!("usage: cargo xtask ci | tidy | acceptance")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn ci() -> anyhow::Result<()> {
+    step("format", || cargo(&["fmt", "--all", "--check"]))?;
+    step("tidy", || tidy::check(root()))?;
+    let clippy = ["clippy", "--workspace", "--release", "--all-targets", "--features", "mutants"];
+    step("clippy", || cargo(&[&clippy[..], &["--", "-D", "warnings"]].concat()))?;
+    step("documentation", || cargo(&["doc", "--workspace", "--release", "--no-deps", "--document-private-items"]))?;
+    step("tests of the mutants", || cargo(&["test", "--release", "-p", "node", "--features", "mutants"]))?;
+    step("acceptance", || acceptance::run(root()))
+}
+
+/// Runs a step and says how long it took.
+fn step(name: &str, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    println!("== {name}");
+    let start = Instant::now();
+    work().with_context(|| name.to_owned())?;
+    println!("== {name}: done in {:.0} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(root()).env("RUSTDOCFLAGS", "-D warnings");
+    let status = command.status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("cargo {} failed", arguments.join(" "));
+    }
+    Ok(())
+}
+
+/// The root of the workspace.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("invariant: xtask is a folder of the workspace")
+}

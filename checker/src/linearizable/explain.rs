@@ -14,8 +14,9 @@ use crate::narration::{count, who};
 /// The kind of the anomalies.
 const KIND: &str = "nonlinearizable";
 
-/// The most lines about candidates; a core that needs more is not read anyway.
-const MAX_CANDIDATE_LINES: usize = 24;
+/// The most operations that are listed. Repeated values with many unknown outcomes have violations that only the whole
+/// history of a key proves; then the last operations stand for it.
+const MAX_LISTED: usize = 24;
 
 /// Puts a core into words.
 pub(super) fn explain<O: Object>(
@@ -29,11 +30,12 @@ pub(super) fn explain<O: Object>(
         history.operations.iter().filter(|operation| operation.key == partition.key).collect();
     let mut calls: Vec<&Call<O::Model>> = core.calls.iter().collect();
     calls.sort_by_key(|call| (call.start, call.position));
+    let listed = &calls[calls.len().saturating_sub(MAX_LISTED)..];
     Anomaly {
         id: String::new(),
         kind: KIND.to_owned(),
         explanation: narrator.sentence(partition.key.as_deref(), &of_key),
-        operations: calls.iter().map(|call| narrator.recorded(call).index).collect(),
+        operations: listed.iter().map(|call| narrator.recorded(call).index).collect(),
         key: partition.key.clone(),
         details: narrator.details(),
     }
@@ -63,7 +65,13 @@ impl<O: Object> Narrator<'_, O> {
         let headline = self.object.headline(&case).unwrap_or_else(|| self.general(culprit));
         let calls = match self.core.calls.len() {
             1 => "this operation cannot have this result".to_owned(),
-            calls => format!("no order of the {calls} operations below explains all results"),
+            calls if calls <= MAX_LISTED => {
+                format!("no order of the {calls} operations below explains all results")
+            }
+            calls => format!(
+                "no order of the {calls} operations up to then, of which the last {MAX_LISTED} are below, explains all \
+                 results"
+            ),
         };
         let past = if self.core.from_any_state { ", whatever happened before them" } else { "" };
         format!("{place}{headline}; {calls}{past}.")
@@ -71,7 +79,7 @@ impl<O: Object> Narrator<'_, O> {
 
     fn general(&self, culprit: &Call<O::Model>) -> String {
         let operation = self.recorded(culprit);
-        let end = culprit.end().map_or_else(String::new, |end| format!(" at {end}"));
+        let end = culprit.end.map_or_else(String::new, |end| format!(" at {end}"));
         format!(
             "{} completed `{}`{end}, which contradicts the other results",
             who(operation),
@@ -80,6 +88,9 @@ impl<O: Object> Narrator<'_, O> {
     }
 
     fn details(&self) -> Vec<String> {
+        if self.core.calls.len() > MAX_LISTED {
+            return Vec::new();
+        }
         match orders(&self.core.calls, &self.core.starts, self.core.culprit) {
             Some(Orders::Stuck(prefix)) => self.stuck(&prefix),
             Some(Orders::Explained) | None => Vec::new(),
@@ -99,18 +110,19 @@ impl<O: Object> Narrator<'_, O> {
                 format!("then {states}"),
             ]
         };
-        let candidates = prefix.candidates.iter().take(MAX_CANDIDATE_LINES);
-        lines.extend(candidates.map(|at| self.candidate(*at, &states)));
+        let candidates = prefix.candidates.iter().take(MAX_LISTED);
+        lines.extend(candidates.map(|at| self.candidate(prefix, *at, &states)));
         lines
     }
 
-    fn candidate(&self, at: usize, states: &str) -> String {
+    fn candidate(&self, prefix: &Prefix<O::Model>, at: usize, states: &str) -> String {
         let call = &self.core.calls[at];
         let what = format!("{}, by {},", self.short(at), who(self.recorded(call)));
-        if call.done.is_some() {
-            format!("{what} cannot be next: {states}")
-        } else {
+        if prefix.states.iter().any(|state| call.step(state).is_some()) {
             format!("{what} may be next, but that makes none of the others possible")
+        } else {
+            let place = if prefix.order.is_empty() { "first" } else { "next" };
+            format!("{what} cannot be {place}: {states}")
         }
     }
 

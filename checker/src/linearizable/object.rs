@@ -24,6 +24,11 @@ pub(crate) trait Object {
     /// others. From `start`, the history that remains must be linearizable exactly when the given one is.
     fn simplify(&self, _calls: &mut Vec<Call<Self::Model>>, _start: &Self::Model) {}
 
+    /// Decides simplified calls without a search, where the object has a way to; `None` when it does not apply.
+    fn shortcut(&self, _calls: &[Call<Self::Model>]) -> Option<Shortcut> {
+        None
+    }
+
     /// For every call, whether leaving it out can only make the rest easier to explain.
     fn removable(&self, calls: &[Call<Self::Model>]) -> Vec<bool>;
 
@@ -38,6 +43,15 @@ pub(crate) trait Object {
 
     /// What happened in plain words when the case is a typical one.
     fn headline(&self, case: &Case<'_, Self::Model>) -> Option<String>;
+}
+
+/// What a shortcut found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shortcut {
+    /// Some order explains every result.
+    Legal,
+    /// No order does, not even of the operations at these positions of the history.
+    Illegal(Vec<usize>),
 }
 
 /// What an operation asks and what it observed; `ret` is `None` when that is unknown.

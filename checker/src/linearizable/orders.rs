@@ -1,7 +1,7 @@
 //! All orders of a handful of operations, tried one by one.
 //!
 //! This is the plain search of Wing and Gong with Lowe's memory of (operations done, state), without any of the rules
-//! of [`super::window`]. It confirms independently what the search proved, and it finds how far an order can get.
+//! of the window. It confirms independently what the search proved, and it finds how far an order can get.
 
 use std::hash::Hash;
 
@@ -73,7 +73,7 @@ struct Node<M> {
 
 impl<'a, M: Model + Hash> Walk<'a, M> {
     fn new(calls: &'a [Call<M>]) -> Self {
-        let completed = calls.iter().enumerate().filter(|(_, call)| call.done.is_some());
+        let completed = calls.iter().enumerate().filter(|(_, call)| call.is_certain());
         let completed = completed.fold(0, |set, (at, _)| set | 1 << at);
         Self { calls, completed, nodes: Vec::new(), met: FxHashSet::default() }
     }
@@ -96,7 +96,7 @@ impl<'a, M: Model + Hash> Walk<'a, M> {
     /// What may be next: nothing that is left returned before it was called.
     fn candidates(&self, done: u128) -> Vec<usize> {
         let left: Vec<usize> = (0..self.calls.len()).filter(|at| done >> at & 1 == 0).collect();
-        let first_end = left.iter().filter_map(|at| self.calls[*at].end()).min();
+        let first_end = left.iter().filter_map(|at| self.calls[*at].end).min();
         let is_open = |at: &usize| first_end.is_none_or(|end| self.calls[*at].start <= end);
         left.into_iter().filter(is_open).collect()
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use history::{History, Nanos, Operation, Outcome};
 
 use super::object::Object;
-use super::problem::{Call, Done, Problem};
+use super::problem::{Call, Problem};
 use crate::CheckError;
 use crate::model::{Effect, Model};
 
@@ -24,18 +24,38 @@ pub(crate) struct Partition<M: Model> {
 }
 
 impl<M: Model> Partition<M> {
-    /// When an event of the simplified calls happened.
-    pub(crate) fn time_of_event(&self, at: usize) -> Nanos {
-        let problem = Problem::new(&self.simplified);
-        let event = problem.events[at];
+    /// The recorded calls up to the time of an event of the simplified ones.
+    pub(crate) fn until_event(&self, at: usize) -> Suspects {
+        let event = Problem::new(&self.simplified).events[at];
         let call = &self.simplified[event.call as usize];
-        if event.is_return { call.end().unwrap_or(call.start) } else { call.start }
+        let last = if event.is_return { call.end.unwrap_or(call.start) } else { call.start };
+        let is_heard_of = |call: &&Call<M>| call.start <= last;
+        Suspects {
+            positions: self.calls.iter().filter(is_heard_of).map(|call| call.position).collect(),
+            last,
+        }
+    }
+
+    /// Some of the recorded calls, up to the end of all of them.
+    pub(crate) fn among(&self, positions: Vec<usize>) -> Suspects {
+        let is_meant = |call: &&Call<M>| positions.contains(&call.position);
+        let last = self.calls.iter().filter(is_meant).filter_map(|call| call.end).max();
+        Suspects { last: last.unwrap_or(Nanos(u64::MAX)), positions }
     }
 
     /// What it holds, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         ((self.calls.len() + self.simplified.len()) * size_of::<Call<M>>()) as u64
     }
+}
+
+/// Recorded calls that no order explains, already up to a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Suspects {
+    /// Their positions in the history, ascending.
+    pub positions: Vec<usize>,
+    /// What ended later may as well never have happened.
+    pub last: Nanos,
 }
 
 /// Splits a history by key, in the order of the keys.
@@ -45,10 +65,9 @@ pub(crate) fn split<O: Object>(
 ) -> Result<Vec<Partition<O::Model>>, CheckError> {
     let mut partitions: BTreeMap<Option<&str>, Vec<Call<O::Model>>> = BTreeMap::new();
     for (position, operation) in history.operations.iter().enumerate() {
-        let done_at = completion(operation)?;
+        let end = completion(operation)?;
         let step = object.translate(operation)?;
-        let done = done_at.zip(step.ret).map(|(end, ret)| Done { ret, end });
-        let call = Call { position, op: step.op, start: operation.call, done };
+        let call = Call { position, op: step.op, ret: step.ret, start: operation.call, end };
         let calls = partitions.entry(operation.key.as_deref()).or_default();
         if operation.outcome != Outcome::Fail && matters(&call) {
             calls.push(call);
@@ -65,7 +84,7 @@ fn partition<O: Object>(object: &O, key: Option<&str>, calls: Vec<Call<O::Model>
 
 /// Whether leaving the call out could change the verdict.
 pub(super) fn matters<M: Model>(call: &Call<M>) -> bool {
-    call.done.is_some() || call.effect() != Effect::Pure
+    call.is_certain() || call.effect() != Effect::Pure
 }
 
 /// When an operation that is `ok` completed.

@@ -18,33 +18,25 @@ pub(crate) struct Call<M: Model> {
     /// The position in [`history::History::operations`].
     pub position: usize,
     pub op: M::Op,
+    /// What it observes if it takes effect; `None` when that is unknown.
+    pub ret: Option<M::Ret>,
     pub start: Nanos,
-    /// `None` when the outcome is unknown: the operation takes effect at any time after `start`, or never.
-    pub done: Option<Done<M::Ret>>,
-}
-
-/// How an operation ended.
-#[derive(Debug, Clone)]
-pub(crate) struct Done<R> {
-    pub ret: R,
-    pub end: Nanos,
+    /// `None` when it takes effect at any time after `start`, or never.
+    pub end: Option<Nanos>,
 }
 
 impl<M: Model> Call<M> {
-    pub(crate) fn ret(&self) -> Option<&M::Ret> {
-        self.done.as_ref().map(|done| &done.ret)
-    }
-
-    pub(crate) fn end(&self) -> Option<Nanos> {
-        self.done.as_ref().map(|done| done.end)
+    /// Whether it has certainly happened.
+    pub(crate) fn is_certain(&self) -> bool {
+        self.end.is_some()
     }
 
     pub(crate) fn effect(&self) -> Effect {
-        M::effect(&self.op, self.ret())
+        M::effect(&self.op, self.ret.as_ref())
     }
 
     pub(crate) fn step(&self, state: &M) -> Option<M> {
-        state.step(&self.op, self.ret())
+        state.step(&self.op, self.ret.as_ref())
     }
 }
 
@@ -62,7 +54,7 @@ pub(super) struct Problem<'a, M: Model> {
     pub calls: &'a [Call<M>],
     pub effects: Vec<Effect>,
     pub events: Vec<Event>,
-    /// For an operation of unknown outcome, the slot of the latest earlier one that asks for the same.
+    /// For an operation that never returns, the slot of the latest earlier one that does the same.
     pub twins: Vec<Option<u32>>,
     /// The largest number of operations that are open at once.
     pub slots: usize,
@@ -74,7 +66,7 @@ impl<'a, M: Model> Problem<'a, M> {
         for (at, call) in calls.iter().enumerate() {
             let at = u32::try_from(at).expect("invariant: fewer than 2^32 operations in a history");
             order.push((call.start, false, at));
-            order.extend(call.end().map(|end| (end, true, at)));
+            order.extend(call.end.map(|end| (end, true, at)));
         }
         order.sort_unstable();
         let (events, slots) = give_slots(&order, calls.len());
@@ -97,12 +89,14 @@ impl<'a, M: Model> Problem<'a, M> {
     }
 
     fn find_twins(&self) -> Vec<Option<u32>> {
-        let mut latest: FxHashMap<&M::Op, u32> = FxHashMap::default();
+        let mut latest: FxHashMap<&M::Op, (&Call<M>, u32)> = FxHashMap::default();
         let mut twins = vec![None; self.calls.len()];
         for event in &self.events {
             let call = &self.calls[event.call as usize];
-            if call.done.is_none() {
-                twins[event.call as usize] = latest.insert(&call.op, event.slot);
+            if !call.is_certain() {
+                let before = latest.insert(&call.op, (call, event.slot));
+                let twin = before.filter(|(twin, _)| twin.ret == call.ret);
+                twins[event.call as usize] = twin.map(|(_, slot)| slot);
             }
         }
         twins

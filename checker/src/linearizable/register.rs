@@ -4,12 +4,13 @@ use history::{Nanos, Operation, Outcome};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value;
 
-use super::object::{Case, Object, Step, malformed_input, malformed_output};
-use super::problem::{Call, Done};
+use super::object::{Case, Object, Shortcut, Step, malformed_input, malformed_output};
+use super::problem::Call;
 use crate::CheckError;
 use crate::model::{Effect, Register, RegisterOp, RegisterRet, ValueId, Values};
 
 mod cases;
+mod zones;
 
 /// A register per key. `null` is read where nothing was written; it can be expected but not be written.
 #[derive(Debug, Default)]
@@ -33,10 +34,14 @@ impl Object for RegisterObject {
 
     fn simplify(&self, calls: &mut Vec<Call<Register>>, start: &Register) {
         let mut removable = self.removable(calls).into_iter();
-        calls.retain(|call| !removable.next().unwrap_or(false) || call.done.is_some());
+        calls.retain(|call| !removable.next().unwrap_or(false) || call.is_certain());
         if !calls.iter().any(is_cas) {
             give_ends(calls, start.0);
         }
+    }
+
+    fn shortcut(&self, calls: &[Call<Register>]) -> Option<Shortcut> {
+        zones::from_nowhere(calls).or_else(|| zones::decide(calls))
     }
 
     /// Reads and mismatches change nothing. An effect can go when no operation needs the value that it leaves: nothing
@@ -70,8 +75,8 @@ impl Object for RegisterObject {
             RegisterOp::Write(value) => format!("write {}", show(value)),
             RegisterOp::Cas { expected, new } => format!("cas {} to {}", show(expected), show(new)),
         };
-        match call.ret() {
-            Some(RegisterRet::Read(value)) => format!("{asked} {}", show(*value)),
+        match call.ret {
+            Some(RegisterRet::Read(value)) => format!("{asked} {}", show(value)),
             Some(RegisterRet::Swapped(true)) => format!("{asked}, matched"),
             Some(RegisterRet::Swapped(false)) => format!("{asked}, not matched"),
             Some(RegisterRet::Written) | None => asked,
@@ -122,7 +127,7 @@ impl RegisterObject {
 
 /// The value that the register holds when the call has changed it.
 fn written(call: &Call<Register>) -> Option<ValueId> {
-    match (call.op, call.ret()) {
+    match (call.op, call.ret) {
         (RegisterOp::Write(value), _) => Some(value),
         (RegisterOp::Cas { .. }, Some(RegisterRet::Swapped(false))) | (RegisterOp::Read, _) => None,
         (RegisterOp::Cas { new, .. }, _) => Some(new),
@@ -131,8 +136,8 @@ fn written(call: &Call<Register>) -> Option<ValueId> {
 
 /// The value that the register must hold for the call to have its result, or (outcome unknown) to do anything.
 fn observes(call: &Call<Register>) -> Option<ValueId> {
-    match (call.op, call.ret()) {
-        (RegisterOp::Read, Some(RegisterRet::Read(value))) => Some(*value),
+    match (call.op, call.ret) {
+        (RegisterOp::Read, Some(RegisterRet::Read(value))) => Some(value),
         (RegisterOp::Cas { .. }, Some(RegisterRet::Swapped(false))) => None,
         (RegisterOp::Cas { expected, .. }, _) => Some(expected),
         _ => None,
@@ -151,7 +156,7 @@ fn is_cas(call: &Call<Register>) -> bool {
 }
 
 fn is_mismatch(call: &Call<Register>) -> bool {
-    call.ret() == Some(&RegisterRet::Swapped(false))
+    call.ret == Some(RegisterRet::Swapped(false))
 }
 
 /// A write of unknown outcome whose value was read has happened, if nobody else writes that value: by the end of the
@@ -161,16 +166,15 @@ fn give_ends(calls: &mut [Call<Register>], start: ValueId) {
     let mut writers: FxHashMap<ValueId, u32> = FxHashMap::default();
     writers.insert(start, 1);
     for call in calls.iter() {
-        if let (Some(value), Some(end)) = (observes(call), call.end()) {
+        if let (Some(value), Some(end)) = (observes(call), call.end) {
             first_reads.entry(value).and_modify(|at| *at = end.min(*at)).or_insert(end);
         }
         if let Some(value) = written(call) {
             *writers.entry(value).or_insert(0) += 1;
         }
     }
-    for call in calls.iter_mut().filter(|call| call.done.is_none()) {
+    for call in calls.iter_mut().filter(|call| !call.is_certain()) {
         let value = written(call).filter(|value| writers.get(value) == Some(&1));
-        let end = value.and_then(|value| first_reads.get(&value).copied()).filter(|end| *end >= call.start);
-        call.done = end.map(|end| Done { ret: RegisterRet::Written, end });
+        call.end = value.and_then(|value| first_reads.get(&value).copied()).filter(|end| *end >= call.start);
     }
 }

@@ -1,6 +1,6 @@
 //! The search: is there an order of the operations that explains every result?
 //!
-//! Depth-first over configurations of *open* operations (see [`super::window`]), just in time: an operation takes
+//! Depth-first over configurations of *open* operations (see [`Window`]), just in time: an operation takes
 //! effect only when a return demands it, in a sequence that ends with the one that returns (Lowe, *Testing for
 //! Linearizability*). At every return the sequences are tried by length, longer ones only after everything that follows
 //! from the shorter ones has failed. Per return, configurations that a visited one dominates are not visited again.
@@ -88,6 +88,12 @@ impl<'a, M: Model, B: Bits> Search<'a, M, B> {
     }
 
     fn run(mut self) -> Result<Answer, Limit> {
+        let answer = self.decide();
+        self.spent.meter.count_steps(self.spent.steps);
+        answer
+    }
+
+    fn decide(&mut self) -> Result<Answer, Limit> {
         self.check_limits()?;
         while let Some(branch) = self.branches.pop() {
             self.window.move_to(branch.at);

@@ -2,20 +2,21 @@
 //!
 //! Every step is a relaxation: it maps histories that some order explains to histories that some order explains. So
 //! whatever is still illegal at the end proves that the whole history is.
-//! * operations after the first return that nothing survives are forgotten, open ones become unknown;
+//! * operations after the first return that nothing survives are forgotten, and open ones may never happen;
 //! * an operation that changes nothing is left out;
 //! * an effect is left out that nothing else depends on ([`Object::removable`]), never one that is observed;
-//! * the past is forgotten: whatever ended before a moment is left out, what was open then becomes unknown, and the
+//! * the past is forgotten: whatever ended before a moment is left out, what was open then may have happened before, and the
 //!   rest must be illegal from *every* state.
 //!
 //! The chunks are those of delta debugging (Zeller and Hildebrandt, *Simplifying and Isolating Failure-Inducing
-//! Input*). The time is bounded by the meter; when it ends, what was reached until then is the result.
+//! Input*). The time is bounded by the meter and the effort by a number
+//! of steps; when either ends, what was reached until then is the result.
 
 use history::Nanos;
 
 use super::object::Object;
 use super::orders::{Orders, orders};
-use super::partition::matters;
+use super::partition::{Suspects, matters};
 use super::problem::{Call, Problem};
 use super::rounds::judge;
 use super::search::Answer;
@@ -27,7 +28,11 @@ use crate::model::Model;
 const MAX_PROLOGUE: usize = 3;
 
 /// Steps for one question, "is this still illegal?". A question that costs more is answered with no.
-const STEPS_PER_QUESTION: u64 = 200_000;
+const STEPS_PER_QUESTION: u64 = 2_000_000;
+
+/// Steps for all questions about one violation, about a second. Steps and not time, so that the core is the same on
+/// every machine.
+const STEPS_PER_VIOLATION: u64 = 40_000_000;
 
 /// Operations that no order explains.
 #[derive(Clone)]
@@ -41,18 +46,19 @@ pub(super) struct Core<M: Model> {
     pub culprit: usize,
 }
 
-/// Finds a small core among the calls, of which no order explains those up to the end `last`.
+/// Finds a small core among the suspects.
 ///
 /// The recent past is tried first, because it is short. What was found there then guides the reduction of the whole
 /// prefix, which tells the better story: it begins with how the values came about.
 pub(super) fn shrink<O: Object>(
     object: &O,
     calls: &[Call<O::Model>],
-    last: Nanos,
+    suspects: &Suspects,
     meter: &mut Meter,
 ) -> Core<O::Model> {
-    let whole = Core::whole(until(calls, last), vec![object.initial()]);
-    let mut shrinker = Shrinker { object, meter };
+    let whole = Core::whole(heard_of(calls, suspects), vec![object.initial()]);
+    let last_step = meter.steps().saturating_add(STEPS_PER_VIOLATION);
+    let mut shrinker = Shrinker { object, meter, last_step };
     let recent = shrinker.forget_past(&whole.calls).ok().flatten().map(|recent| shrinker.reduce(recent));
     let guided = recent.as_ref().and_then(|recent| shrinker.guided(&whole, recent).ok().flatten());
     let full = match (&recent, guided) {
@@ -60,31 +66,32 @@ pub(super) fn shrink<O: Object>(
         (None, None) => Some(shrinker.reduce(whole.clone())),
         (Some(_), None) => None,
     };
-    eprintln!("whole {} recent {:?} full {:?}", whole.calls.len(), recent.as_ref().map(|r| r.calls.len()), full.as_ref().map(|r| r.calls.len()));
-    let best = match (recent, full) {
+    let mut best = match (recent, full) {
         (Some(recent), Some(full)) if full.calls.len() <= recent.calls.len() + MAX_PROLOGUE => full,
         (Some(recent), _) => recent,
         (None, full) => full.unwrap_or_else(|| whole.clone()),
     };
-    if shrinker.confirm(&best) { best } else { whole }
+    if shrinker.confirm(&mut best) { best } else { whole }
 }
 
-/// The history up to a return: later calls are unheard of, open operations of unknown outcome.
-fn until<M: Model>(calls: &[Call<M>], last: Nanos) -> Vec<Call<M>> {
-    let mut prefix: Vec<Call<M>> = calls.iter().filter(|call| call.start <= last).cloned().collect();
-    for call in &mut prefix {
-        call.done.take_if(|done| done.end > last);
+/// What was heard of up to a moment: operations that are open then may never happen, but if one does, it has the
+/// result that was recorded.
+fn heard_of<M: Model>(calls: &[Call<M>], suspects: &Suspects) -> Vec<Call<M>> {
+    let is_suspect = |call: &&Call<M>| suspects.positions.binary_search(&call.position).is_ok();
+    let mut heard_of: Vec<Call<M>> = calls.iter().filter(is_suspect).cloned().collect();
+    for call in &mut heard_of {
+        call.end.take_if(|end| *end > suspects.last);
     }
-    prefix.retain(matters);
-    prefix
+    heard_of.retain(matters);
+    heard_of
 }
 
 /// The history after a moment: what ended is forgotten, what was open may or may not have happened by then.
 fn after<M: Model>(calls: &[Call<M>], moment: Nanos) -> Vec<Call<M>> {
-    let is_recent = |call: &&Call<M>| call.end().is_none_or(|end| end > moment);
+    let is_recent = |call: &&Call<M>| call.end.is_none_or(|end| end > moment);
     let mut recent: Vec<Call<M>> = calls.iter().filter(is_recent).cloned().collect();
     for call in recent.iter_mut().filter(|call| call.start <= moment) {
-        call.done = None;
+        call.end = None;
     }
     recent.retain(matters);
     recent
@@ -92,7 +99,7 @@ fn after<M: Model>(calls: &[Call<M>], moment: Nanos) -> Vec<Call<M>> {
 
 impl<M: Model> Core<M> {
     fn whole(calls: Vec<Call<M>>, starts: Vec<M>) -> Self {
-        let latest = calls.iter().enumerate().max_by_key(|(_, call)| call.end());
+        let latest = calls.iter().enumerate().max_by_key(|(_, call)| call.end);
         let culprit = latest.map_or(0, |(at, _)| at);
         Self { calls, starts, from_any_state: false, culprit }
     }
@@ -101,6 +108,7 @@ impl<M: Model> Core<M> {
 struct Shrinker<'a, O: Object> {
     object: &'a O,
     meter: &'a mut Meter,
+    last_step: u64,
 }
 
 impl<O: Object> Shrinker<'_, O> {
@@ -109,12 +117,15 @@ impl<O: Object> Shrinker<'_, O> {
     fn culprit(&mut self, calls: &[Call<O::Model>], starts: &[O::Model]) -> Result<Option<usize>, Limit> {
         let mut culprit = None;
         for start in starts {
+            if self.meter.steps() > self.last_step {
+                return Err(Limit::Steps);
+            }
             let mut simplified = calls.to_vec();
             self.object.simplify(&mut simplified, start);
             match judge(&simplified, start, Rules::ALL, STEPS_PER_QUESTION, self.meter) {
                 Ok(Answer::Illegal { furthest }) => {
                     let call = &simplified[Problem::new(&simplified).events[furthest].call as usize];
-                    culprit = culprit.max(Some((call.end(), call.position)));
+                    culprit = culprit.max(Some((call.end, call.position)));
                 }
                 Ok(Answer::Legal) | Err(Limit::Steps) => return Ok(None),
                 Err(limit) => return Err(limit),
@@ -187,7 +198,7 @@ impl<O: Object> Shrinker<'_, O> {
     /// The shortest recent part that is illegal from every state. Forgetting more can only make a history easier to
     /// explain, so the moment is found by doubling and then by halves.
     fn forget_past(&mut self, calls: &[Call<O::Model>]) -> Result<Option<Core<O::Model>>, Limit> {
-        let mut ends: Vec<Nanos> = calls.iter().filter_map(Call::end).collect();
+        let mut ends: Vec<Nanos> = calls.iter().filter_map(|call| call.end).collect();
         ends.sort_unstable_by(|a, b| b.cmp(a));
         ends.dedup();
         let mut kept = 1;
@@ -216,11 +227,15 @@ impl<O: Object> Shrinker<'_, O> {
     }
 
     /// Whether the core is illegal, by a search that shares nothing with the one that found it, where it is small enough
-    /// for that.
-    fn confirm(&mut self, core: &Core<O::Model>) -> bool {
+    /// for that. Names the culprit of exactly these calls.
+    fn confirm(&mut self, core: &mut Core<O::Model>) -> bool {
+        let culprit = self.culprit(&core.calls, &core.starts);
+        if let Ok(Some(culprit)) = culprit {
+            core.culprit = culprit;
+        }
         match orders(&core.calls, &core.starts, core.culprit) {
             Some(found) => matches!(found, Orders::Stuck(_)),
-            None => matches!(self.culprit(&core.calls, &core.starts), Ok(Some(_))),
+            None => matches!(culprit, Ok(Some(_))),
         }
     }
 }

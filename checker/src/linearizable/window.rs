@@ -98,10 +98,10 @@ impl<'a, M: Model, B: Bits> Window<'a, M, B> {
     /// Passes a call, and opens it in the configuration.
     pub(super) fn pass_call(&mut self, event: Event, configuration: &mut Configuration<M, B>) {
         self.move_to(self.at + 1);
-        if self.problem.calls[event.call as usize].done.is_none() {
-            configuration.masks.optional.add(event.slot);
-        } else {
+        if self.problem.calls[event.call as usize].is_certain() {
             self.settle_slot(configuration, event.slot);
+        } else {
+            configuration.masks.optional.add(event.slot);
         }
     }
 

@@ -57,7 +57,7 @@ impl Values {
     }
 }
 
-/// JSON, cut after [`SHOWN_CHARS`] characters: histories are hostile bytes, and a value may be a megabyte.
+/// JSON, cut after some 60 characters: histories are hostile bytes, and a value may be a megabyte.
 pub fn shorten(value: &Value) -> String {
     let text = value.to_string();
     if text.chars().count() <= SHOWN_CHARS {

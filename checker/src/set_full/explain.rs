@@ -37,6 +37,7 @@ impl Narrator<'_> {
         let (mut proof, origin) = self.origin(element)?;
         let fate = match element.last_seen {
             None => "no read ever returned it".to_owned(),
+            Some((_, seen)) if proof.contains(&seen) => "no later read returned it".to_owned(),
             Some((seen_at, seen)) => {
                 push_new(&mut proof, seen);
                 format!("it was last seen by {} at {seen_at}", self.who(seen))

@@ -6,7 +6,7 @@
 //!
 //! It does not restart anything, knows no faults, and trusts its orchestrator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -24,7 +24,9 @@ use rustix::process::{
 
 use super::sys::{self, Launch};
 use super::tree::{kill_descendants, own_pid, signal_until_stable};
-use super::wire::{Call, Done, Executable, ExitStatus, LINE_LIMIT_BYTES, Message, NodeCommand, NodeSignal, Request};
+use super::wire::{
+    Call, Done, Executable, ExitStatus, LINE_LIMIT_BYTES, Message, NodeCommand, NodeSignal, Request,
+};
 use crate::process::{self, Identity, NODE_VARIABLE};
 
 /// How often adopted processes that ended are looked for; ends of nodes are noticed at once.
@@ -57,6 +59,9 @@ struct Node {
     end: OwnedFd,
     /// How the main process ended, while something of its tree may be left.
     status: Option<ExitStatus>,
+    /// What was killed of its tree. A dying process loses its environment, by which it is known, before its sockets, so it
+    /// is remembered until it is gone.
+    dying: BTreeSet<Identity>,
 }
 
 struct Program {
@@ -150,7 +155,8 @@ impl Server {
         let mut head = [0; 2];
         let is_script = file.read_exact_at(&mut head, 0).is_ok() && &head == b"#!";
         self.programs.push(Program { file: file.into(), is_script });
-        let number = u32::try_from(self.programs.len() - 1).expect("invariant: a process has few descriptors");
+        let number =
+            u32::try_from(self.programs.len() - 1).expect("invariant: a process has few descriptors");
         Ok(Done::Opened { executable: Executable(number) })
     }
 
@@ -161,13 +167,15 @@ impl Server {
         let pid = sys::spawn(&self.launch(&node, command)?)?;
         // The child was not waited for, so its pid is still its own, even if it ended already.
         let identity = process::identity(pid.as_raw_pid()).ok_or("the new process is not in /proc")?;
-        let end = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| format!("cannot watch {identity}: {e}"))?;
-        self.nodes.insert(node.clone(), Node { identity, end, status: None });
+        let end =
+            pidfd_open(pid, PidfdFlags::empty()).map_err(|e| format!("cannot watch {identity}: {e}"))?;
+        self.nodes.insert(node.clone(), Node { identity, end, status: None, dying: BTreeSet::new() });
         Ok(Done::Spawned { node, identity })
     }
 
     fn launch(&self, node: &NodeId, command: NodeCommand) -> Result<Launch<'_>, String> {
-        let program = self.programs.get(command.executable.0 as usize).ok_or("the executable was never opened")?;
+        let program =
+            self.programs.get(command.executable.0 as usize).ok_or("the executable was never opened")?;
         let append = |path: &Path| {
             let file = OpenOptions::new().append(true).create(true).open(path);
             file.map_err(|error| format!("cannot open the log {}: {error}", path.display()))
@@ -178,7 +186,9 @@ impl Server {
             program: &program.file,
             is_script: program.is_script,
             arguments: command.arguments.into_iter().map(c_string).collect::<Result<_, _>>()?,
-            environment: variables.map(|(name, value)| c_string(format!("{name}={value}"))).collect::<Result<_, _>>()?,
+            environment: variables
+                .map(|(name, value)| c_string(format!("{name}={value}")))
+                .collect::<Result<_, _>>()?,
             directory: command.directory,
             stdin: File::open("/dev/null").map_err(|error| format!("cannot open /dev/null: {error}"))?,
             stdout: append(&command.stdout)?,
@@ -187,9 +197,13 @@ impl Server {
         })
     }
 
-    fn signal(&self, node: &NodeId, signal: NodeSignal) -> Result<Done, String> {
-        let main = self.nodes.get(node).ok_or_else(|| format!("{node} is not running"))?.identity.pid;
-        let processes = signal_until_stable(signal.into(), || process::tree(node, main, own_pid()));
+    fn signal(&mut self, id: &NodeId, signal: NodeSignal) -> Result<Done, String> {
+        let node = self.nodes.get_mut(id).ok_or_else(|| format!("{id} is not running"))?;
+        let reached = signal_until_stable(signal.into(), || process::tree(id, node.identity.pid, own_pid()));
+        let processes = reached.len();
+        if signal == NodeSignal::Kill {
+            node.dying.extend(reached);
+        }
         Ok(Done::Signalled { processes })
     }
 
@@ -206,17 +220,17 @@ impl Server {
     /// Kills what ended nodes left behind, and reports the end of a node once nothing of it is left: its ports are
     /// free and its files closed when the orchestrator hears of it.
     fn bury(&mut self) {
-        let ended: Vec<NodeId> =
-            self.nodes.iter().filter(|(_, node)| node.status.is_some()).map(|(id, _)| id.clone()).collect();
-        for id in ended {
-            let main = self.nodes[&id].identity.pid;
-            let remains = process::strays(&id, main, own_pid());
-            if remains.is_empty() {
-                self.report_end(id);
-            } else {
-                remains.iter().for_each(|process| _ = process.signal(Signal::KILL));
+        let mut gone = Vec::new();
+        for (id, node) in self.nodes.iter_mut().filter(|(_, node)| node.status.is_some()) {
+            let strays = process::strays(id, node.identity.pid, own_pid());
+            strays.iter().for_each(|process| _ = process.signal(Signal::KILL));
+            node.dying.extend(strays);
+            node.dying.retain(Identity::exists);
+            if node.dying.is_empty() {
+                gone.push(id.clone());
             }
         }
+        gone.into_iter().for_each(|id| self.report_end(id));
     }
 
     fn report_end(&mut self, id: NodeId) {

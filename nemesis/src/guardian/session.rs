@@ -41,7 +41,14 @@ impl Session {
     ) -> Self {
         let (reader, writer) = socket.into_split();
         let from_guardian = BufReader::new(reader).lines();
-        Self { from_guardian, to_guardian: Some(writer), orders, events, waiting: BTreeMap::new(), next_number: 0 }
+        Self {
+            from_guardian,
+            to_guardian: Some(writer),
+            orders,
+            events,
+            waiting: BTreeMap::new(),
+            next_number: 0,
+        }
     }
 
     /// Serves until the guardian is gone, then makes sure that nothing below it is left.
@@ -58,7 +65,8 @@ impl Session {
         if !asked_for {
             let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
             let why = complaint.map(|complaint| format!(", {complaint}")).unwrap_or_default();
-            let detail = format!("the guardian ended by itself ({how}{why}); {killed} processes were cleaned up");
+            let detail =
+                format!("the guardian ended by itself ({how}{why}); {killed} processes were cleaned up");
             // Nobody may be interested any more.
             let _ = self.events.send(GuardianEvent::Died { detail }).await;
         }
@@ -90,7 +98,8 @@ impl Session {
         let Some(writer) = &mut self.to_guardian else { return };
         let number = self.next_number;
         self.next_number += 1;
-        let mut line = serde_json::to_vec(&Call { number, request }).expect("invariant: calls have string keys");
+        let mut line =
+            serde_json::to_vec(&Call { number, request }).expect("invariant: calls have string keys");
         line.push(b'\n');
         self.waiting.insert(number, reply);
         // A guardian that is gone ends the reading side, which tells everybody who waits.
@@ -112,7 +121,9 @@ impl Session {
                 }
                 spawned
             }
-            Message::Exited { node, identity, status } => Some(GuardianEvent::Exited { node, identity, status }),
+            Message::Exited { node, identity, status } => {
+                Some(GuardianEvent::Exited { node, identity, status })
+            }
         };
         if let Some(event) = event {
             let _ = self.events.send(event).await;

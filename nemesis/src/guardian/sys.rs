@@ -93,7 +93,8 @@ fn prepare(launch: &Launch<'_>, guardian: Pid) -> Result<(), Failure> {
     rustix::stdio::dup2_stdin(&launch.stdin).map_err(step("cannot redirect standard input"))?;
     rustix::stdio::dup2_stdout(&launch.stdout).map_err(step("cannot redirect standard output"))?;
     rustix::stdio::dup2_stderr(&launch.stderr).map_err(step("cannot redirect standard error"))?;
-    close_on_exec_from(FIRST_PRIVATE_FD).map_err(|e| ("cannot close descriptors (Linux 5.11 is needed)", e))?;
+    close_on_exec_from(FIRST_PRIVATE_FD)
+        .map_err(|e| ("cannot close descriptors (Linux 5.11 is needed)", e))?;
     if launch.is_script {
         fcntl_setfd(launch.program.as_fd(), FdFlags::empty()).map_err(step("cannot pass the script on"))?;
     }
@@ -102,8 +103,13 @@ fn prepare(launch: &Launch<'_>, guardian: Pid) -> Result<(), Failure> {
     }
     // A change of account clears the parent-death signal, so it is set afterwards; a guardian that died before this
     // line sends nothing, hence the second look at the parent.
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("cannot tie the node to the guardian"))?;
-    if getppid() == Some(guardian) { Ok(()) } else { Err(("the guardian is gone", io::ErrorKind::NotFound.into())) }
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(step("cannot tie the node to the guardian"))?;
+    if getppid() == Some(guardian) {
+        Ok(())
+    } else {
+        Err(("the guardian is gone", io::ErrorKind::NotFound.into()))
+    }
 }
 
 /// Ignored and blocked signals survive an exec; a node starts with none. The C library refuses to touch the signals that
@@ -114,13 +120,25 @@ fn restore_signals() {
         // SAFETY: an all-zero `sigaction` is SIG_DFL without flags; the kernel reads no more than the array holds, and
         // fails harmlessly for signals that cannot be changed.
         unsafe {
-            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null::<u64>(), size_of::<u64>());
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                ptr::null::<u64>(),
+                size_of::<u64>(),
+            );
         }
     }
     let none = 0_u64;
     // SAFETY: the mask has the size that is passed with it; a null pointer is allowed for the old mask.
     unsafe {
-        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, ptr::null::<u64>(), size_of::<u64>());
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const none,
+            ptr::null::<u64>(),
+            size_of::<u64>(),
+        );
     }
 }
 
@@ -134,7 +152,9 @@ fn change_account(account: Account) -> io::Result<()> {
     // SAFETY: plain system calls; the list of groups is empty, so no pointer is read. Groups go first, because a
     // process that gave up root cannot change them.
     let failed = unsafe {
-        libc::setgroups(0, ptr::null()) != 0 || libc::setgid(account.gid) != 0 || libc::setuid(account.uid) != 0
+        libc::setgroups(0, ptr::null()) != 0
+            || libc::setgid(account.gid) != 0
+            || libc::setuid(account.uid) != 0
     };
     if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

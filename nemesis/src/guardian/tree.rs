@@ -19,8 +19,11 @@ pub(super) fn own_pid() -> i32 {
 }
 
 /// Signals every process of a tree, again and again, until a reading shows no process that has not had the signal:
-/// a tree may fork while it is being read. Returns how many processes got it.
-pub(super) fn signal_until_stable(signal: Signal, tree: impl Fn() -> BTreeSet<Identity>) -> usize {
+/// a tree may fork while it is being read. Returns those that got it.
+pub(super) fn signal_until_stable(
+    signal: Signal,
+    tree: impl Fn() -> BTreeSet<Identity>,
+) -> BTreeSet<Identity> {
     let mut reached = BTreeSet::new();
     for _ in 0..READINGS_LIMIT {
         let fresh: Vec<Identity> = tree().difference(&reached).copied().collect();
@@ -30,7 +33,7 @@ pub(super) fn signal_until_stable(signal: Signal, tree: impl Fn() -> BTreeSet<Id
         fresh.iter().for_each(|process| _ = process.signal(signal));
         reached.extend(fresh);
     }
-    reached.len()
+    reached
 }
 
 /// Kills all descendants of the calling process, which must be a child subreaper without other business, until none

@@ -95,14 +95,16 @@ impl Door {
         match &self.attribution {
             Attribution::Always(endpoint) => Dialler::Known(endpoint.clone()),
             Attribution::ByLoan => self.registry.borrower(peer).map_or(Dialler::Vanished, Dialler::Known),
-            Attribution::ByProcess(_) => match stream.local_addr().and_then(|local| self.inode(peer, local)) {
-                Ok(Some(inode)) => Dialler::Socket(inode),
-                Ok(None) => Dialler::Vanished,
-                Err(error) => {
-                    self.table.report_stranger(format!("{peer} dialled {}: {error}", self.destination));
-                    Dialler::Vanished
+            Attribution::ByProcess(_) => {
+                match stream.local_addr().and_then(|local| self.inode(peer, local)) {
+                    Ok(Some(inode)) => Dialler::Socket(inode),
+                    Ok(None) => Dialler::Vanished,
+                    Err(error) => {
+                        self.table.report_stranger(format!("{peer} dialled {}: {error}", self.destination));
+                        Dialler::Vanished
+                    }
                 }
-            },
+            }
         }
     }
 
@@ -141,7 +143,9 @@ impl Door {
     fn lanes(&self, dialler: &Endpoint) -> (super::lane::Lane, super::lane::Lane) {
         match self.attribution {
             Attribution::ByLoan => self.table.uncounted_lanes(dialler, &self.destination),
-            Attribution::Always(_) | Attribution::ByProcess(_) => self.table.lanes(dialler, &self.destination),
+            Attribution::Always(_) | Attribution::ByProcess(_) => {
+                self.table.lanes(dialler, &self.destination)
+            }
         }
     }
 }

@@ -193,9 +193,14 @@ impl Front {
 
 /// Writes what it can of the first piece. Dropping the future between two polls loses nothing: the only
 /// wait is the one for room in the socket.
-async fn write_front(queue: &mut VecDeque<Waiting>, destination: &mut (impl AsyncWrite + Unpin)) -> io::Result<usize> {
+async fn write_front(
+    queue: &mut VecDeque<Waiting>,
+    destination: &mut (impl AsyncWrite + Unpin),
+) -> io::Result<usize> {
     match queue.front() {
-        Some(Waiting { piece: Piece::Bytes(bytes), written, .. }) => destination.write(&bytes[*written..]).await,
+        Some(Waiting { piece: Piece::Bytes(bytes), written, .. }) => {
+            destination.write(&bytes[*written..]).await
+        }
         Some(Waiting { piece: Piece::End, .. }) => destination.shutdown().await.map(|()| 0),
         Some(Waiting { piece: Piece::Reset, .. }) | None => Ok(0),
     }

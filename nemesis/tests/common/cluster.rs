@@ -1,5 +1,7 @@
 //! Real processes under a real guardian, which is this test binary executed again.
 
+#![allow(dead_code, reason = "every test binary uses its own part")]
+
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -60,11 +62,28 @@ impl Ground {
     }
 
     /// Adds a node that executes a program with arguments; the first argument is the program's name.
-    pub(crate) async fn add(&self, node: &NodeId, program: &str, arguments: &[&str]) -> Result<(), GuardianError> {
+    pub(crate) async fn add(
+        &self,
+        node: &NodeId,
+        program: &str,
+        arguments: &[&str],
+    ) -> Result<(), GuardianError> {
+        self.add_with(node, program, arguments, &[]).await
+    }
+
+    /// The same with some variables in its environment.
+    pub(crate) async fn add_with(
+        &self,
+        node: &NodeId,
+        program: &str,
+        arguments: &[&str],
+        variables: &[(&str, String)],
+    ) -> Result<(), GuardianError> {
+        let given = variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
         let command = NodeCommand {
             executable: self.processes.open(program.as_ref()).await?,
             arguments: arguments.iter().map(ToString::to_string).collect(),
-            environment: inherited_environment(),
+            environment: inherited_environment().into_iter().chain(given).collect(),
             directory: self.directory.path().to_owned(),
             stdout: self.log(node),
             stderr: self.log(node),

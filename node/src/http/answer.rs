@@ -39,6 +39,7 @@ pub(super) fn reply(reply: Reply) -> Response<Full<Bytes>> {
         }
         Reply::Value(Some(value)) => answer(StatusCode::OK, "application/octet-stream", value),
         Reply::Value(None) => error(StatusCode::NOT_FOUND, "absent"),
+        Reply::Entries(entries) => json_answer(StatusCode::OK, &listing(&entries)),
         Reply::Status(report) => json_answer(StatusCode::OK, &json!(report)),
         Reply::NotLeader(leader) => not_leader(leader),
         Reply::Overloaded => error(StatusCode::TOO_MANY_REQUESTS, "overloaded"),
@@ -61,6 +62,25 @@ pub(super) fn refuse(refusal: &Refusal) -> Response<Full<Bytes>> {
         Refusal::ValueTooLarge => error(StatusCode::PAYLOAD_TOO_LARGE, "value-too-large"),
         Refusal::BrokenBody => detailed(StatusCode::BAD_REQUEST, "bad-request", "the body is incomplete"),
     }
+}
+
+/// Keys and values as percent-encoded text: JSON has no bytes.
+fn listing(entries: &[(Bytes, Bytes)]) -> Value {
+    let pairs: Vec<_> =
+        entries.iter().map(|(key, value)| (percent_encode(key), percent_encode(value))).collect();
+    json!({ "entries": pairs })
+}
+
+/// The unreserved characters of RFC 3986 stay; every other byte becomes `%` and two hexadecimal digits.
+fn percent_encode(bytes: &[u8]) -> String {
+    let mut encoded = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte.into()),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 fn not_leader(leader: Option<NodeId>) -> Response<Full<Bytes>> {

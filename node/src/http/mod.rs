@@ -5,9 +5,10 @@
 //! | `GET /kv/{key}` | 200 and the value, or 404 `absent`; `?consistency=linearizable` (default) or `local` |
 //! | `PUT /kv/{key}` | 200; `?expect={value}` or `?expect_absent=true` make it a compare-and-set |
 //! | `DELETE /kv/{key}` | 200 |
+//! | `GET /kv?prefix={prefix}` | 200 and `{"entries":[[key,value],…]}`, ascending, all of one moment; `?consistency=` as above |
 //! | `GET /status` | 200 and a JSON object |
 //!
-//! Keys are percent-encoded and may contain slashes; values are raw bodies. A write answers
+//! Keys are percent-encoded and may contain slashes; values are raw bodies, and percent-encoded in listings. A write answers
 //! `{"index":…,"term":…,"matched":…}`; a compare-and-set that did not match is an answer like any other. Errors are
 //! `{"error":…}`: 421 `not-leader`, 429 `overloaded` and all other 4xx mean that nothing happened; 503 `unknown-outcome` means
 //! that a write may or may not take effect, now or later; 503 `no-quorum` means that a read was not answered.
@@ -41,7 +42,7 @@ use self::answer::Refusal;
 use self::route::{Route, Verb};
 use crate::events::{EventLog, Throttle};
 use crate::machine::Command;
-use crate::server::{Operation, Reply, Request};
+use crate::server::{Operation, Query, Reply, Request};
 
 /// Client connections at a time; further ones wait in the backlog. Leaves room below the usual limit of 1024 files.
 const MAX_CONNECTIONS: usize = 900;
@@ -98,13 +99,15 @@ async fn respond(request: HttpRequest<Incoming>, requests: Sender<Request>) -> R
 }
 
 async fn operation(request: HttpRequest<Incoming>) -> Result<Operation, Refusal> {
-    let Route { key, verb } = match route::route(request.method(), request.uri())? {
-        Some(route) => route,
-        None => return Ok(Operation::Status),
+    let (key, verb) = match route::route(request.method(), request.uri())? {
+        Route::Key { key, verb } => (key, verb),
+        Route::List { prefix, local: false } => return Ok(Operation::Read(Query::Prefix(prefix))),
+        Route::List { prefix, local: true } => return Ok(Operation::ReadLocal(Query::Prefix(prefix))),
+        Route::Status => return Ok(Operation::Status),
     };
     Ok(match verb {
-        Verb::Get { local: false } => Operation::Read { key },
-        Verb::Get { local: true } => Operation::ReadLocal { key },
+        Verb::Get { local: false } => Operation::Read(Query::Key(key)),
+        Verb::Get { local: true } => Operation::ReadLocal(Query::Key(key)),
         Verb::Put { expected } => {
             Operation::Write(Command::Put { key, expected, value: value(request.into_body()).await? })
         }
@@ -124,7 +127,7 @@ async fn value(body: Incoming) -> Result<Bytes, Refusal> {
 async fn perform(operation: Operation, requests: Sender<Request>) -> Reply {
     let lost = match operation {
         Operation::Write(_) => Reply::UnknownOutcome,
-        Operation::Read { .. } | Operation::ReadLocal { .. } | Operation::Status => Reply::NoQuorum,
+        Operation::Read(_) | Operation::ReadLocal(_) | Operation::Status => Reply::NoQuorum,
     };
     let (reply, replied) = oneshot::channel();
     match requests.try_send(Request { operation, reply }) {

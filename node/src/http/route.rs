@@ -7,11 +7,12 @@ use super::MAX_KEY_BYTES;
 use super::answer::Refusal;
 use crate::machine::Expected;
 
-/// A request for one key.
+/// What a request is about.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Route {
-    pub(super) key: Bytes,
-    pub(super) verb: Verb,
+pub(super) enum Route {
+    Status,
+    Key { key: Bytes, verb: Verb },
+    List { prefix: Bytes, local: bool },
 }
 
 /// What to do with the key.
@@ -22,22 +23,34 @@ pub(super) enum Verb {
     Delete,
 }
 
-/// Finds out what is asked for; `None` is the status.
-pub(super) fn route(method: &Method, uri: &Uri) -> Result<Option<Route>, Refusal> {
+/// Finds out what is asked for.
+pub(super) fn route(method: &Method, uri: &Uri) -> Result<Route, Refusal> {
     let query = uri.query().unwrap_or_default();
-    if uri.path() == "/status" {
-        return if method == Method::GET { Ok(None) } else { Err(Refusal::Method { allow: "GET" }) };
+    match uri.path() {
+        "/status" | "/kv" if method != Method::GET => return Err(Refusal::Method { allow: "GET" }),
+        "/status" => return Ok(Route::Status),
+        "/kv" => return list(query),
+        _ => {}
     }
     let Some(encoded) = uri.path().strip_prefix("/kv/") else {
         return Err(Refusal::NoSuchPath);
     };
     let verb = match *method {
-        Method::GET => Verb::Get { local: is_local(query)? },
+        Method::GET => Verb::Get { local: is_local(parameters(query))? },
         Method::PUT => Verb::Put { expected: expected(query)? },
         Method::DELETE => no_parameters(query).map(|()| Verb::Delete)?,
         _ => return Err(Refusal::Method { allow: "GET, PUT, DELETE" }),
     };
-    Ok(Some(Route { key: key(encoded)?, verb }))
+    Ok(Route::Key { key: key(encoded)?, verb })
+}
+
+fn list(query: &str) -> Result<Route, Refusal> {
+    let is_prefix = |(name, _): &(&str, &str)| *name == "prefix";
+    let (prefixes, others): (Vec<_>, Vec<_>) = parameters(query).partition(is_prefix);
+    let [(_, prefix)] = prefixes[..] else {
+        return Err(Refusal::query("give one prefix; an empty one lists every key"));
+    };
+    Ok(Route::List { prefix: query_value(prefix)?, local: is_local(others.into_iter())? })
 }
 
 fn key(encoded: &str) -> Result<Bytes, Refusal> {
@@ -49,9 +62,9 @@ fn key(encoded: &str) -> Result<Bytes, Refusal> {
     }
 }
 
-fn is_local(query: &str) -> Result<bool, Refusal> {
+fn is_local<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> Result<bool, Refusal> {
     let mut local = false;
-    for (name, value) in parameters(query) {
+    for (name, value) in parameters {
         local = match (name, value) {
             ("consistency", "local") => true,
             ("consistency", "linearizable") => false,
@@ -116,18 +129,35 @@ fn hex_digit(byte: u8) -> Option<u8> {
 mod tests {
     use super::*;
 
-    fn routed(method: Method, address: &str) -> Result<Option<Route>, Refusal> {
+    fn routed(method: Method, address: &str) -> Result<Route, Refusal> {
         route(&method, &address.parse().expect("an address"))
     }
 
+    fn keyed(method: Method, address: &str) -> (Bytes, Verb) {
+        match routed(method, address).expect("a legal request") {
+            Route::Key { key, verb } => (key, verb),
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn verb(method: Method, address: &str) -> Verb {
-        routed(method, address).expect("a legal request").expect("not the status").verb
+        keyed(method, address).1
     }
 
     #[test]
     fn key_is_percent_decoded_and_may_contain_slashes() {
-        let route = routed(Method::GET, "/kv/a%20b/c%2Fd%ff").expect("legal").expect("a key");
-        assert_eq!(route.key.as_ref(), b"a b/c/d\xff");
+        let (key, _) = keyed(Method::GET, "/kv/a%20b/c%2Fd%ff");
+        assert_eq!(key.as_ref(), b"a b/c/d\xff");
+    }
+
+    #[test]
+    fn listing_needs_exactly_one_prefix() {
+        let list = |prefix: &'static str, local| Ok(Route::List { prefix: prefix.into(), local });
+        assert_eq!(routed(Method::GET, "/kv?prefix=a%2Fb"), list("a/b", false));
+        assert_eq!(routed(Method::GET, "/kv?consistency=local&prefix="), list("", true));
+        for wrong in ["/kv", "/kv?prefix=a&prefix=b", "/kv?prefix=a&limit=3", "/kv?consistency=local"] {
+            assert!(routed(Method::GET, wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
@@ -163,8 +193,8 @@ mod tests {
             (Method::DELETE, "/kv/k?expect=1"),
             (Method::POST, "/kv/k"),
             (Method::PUT, "/status"),
+            (Method::PUT, "/kv?prefix=a"),
             (Method::GET, "/"),
-            (Method::GET, "/kv"),
         ] {
             assert!(routed(method.clone(), address).is_err(), "{method} {address}");
         }

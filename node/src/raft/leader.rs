@@ -100,12 +100,15 @@ impl Core {
     }
 
     /// A leader's tick: give up without a quorum (check-quorum, thesis section 6.2), else give signs of life.
+    ///
+    /// Its patience is the longest election timeout that a follower may draw, so that a short delay does not cost the
+    /// cluster a leader that nobody else has missed. Reads do not lean on it: each has its own round.
     pub(super) fn lead(&mut self) {
         let Role::Leader(leadership) = &mut self.role else {
             return;
         };
-        let (me, now, election) = (self.config.id, self.now, self.config.election);
-        let alive = |id: NodeId| id == me || now.since(leadership.progress[&id].heard) < election;
+        let (me, now, patience) = (self.config.id, self.now, Millis(2 * self.config.election.0));
+        let alive = |id: NodeId| id == me || now.since(leadership.progress[&id].heard) < patience;
         if !self.config.voters.agree(alive) {
             return self.become_follower(None);
         }
@@ -125,7 +128,9 @@ impl Core {
         let heartbeats: Vec<(NodeId, Body)> = leadership
             .progress
             .iter()
-            .map(|(&peer, progress)| (peer, Body::Heartbeat { commit: self.commit.min(progress.matched), round }))
+            .map(|(&peer, progress)| {
+                (peer, Body::Heartbeat { commit: self.commit.min(progress.matched), round })
+            })
             .collect();
         for (peer, heartbeat) in heartbeats {
             self.send(peer, heartbeat);
@@ -199,7 +204,8 @@ impl Core {
         };
         let voters = &self.config.voters;
         let needed = if mutant!(self.config, B14) { (voters.count() / 2).max(1) } else { voters.majority() };
-        let durable = |id: NodeId| leadership.progress.get(&id).map_or(leadership.own_durable, |peer| peer.matched);
+        let durable =
+            |id: NodeId| leadership.progress.get(&id).map_or(leadership.own_durable, |peer| peer.matched);
         let stored = voters.reached_by(needed, durable);
         if stored > self.commit && self.log.term_at(stored) == Some(self.hard_state.term) {
             self.commit = stored;

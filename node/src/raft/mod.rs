@@ -23,6 +23,7 @@
 
 mod election;
 mod follower;
+mod interface;
 mod leader;
 mod log;
 mod message;
@@ -34,197 +35,16 @@ mod types;
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
-
+pub use self::interface::{Answer, Committed, Config, Effects, Input, Limits, Persist, RoleName, Status};
+use self::leader::Leadership;
 pub use self::log::Log;
 pub use self::message::{Append, AppendReply, Body, Message};
+use self::outbox::Outbox;
 pub use self::quorum::Voters;
 pub use self::types::{
-    Entry, HardState, Index, IoId, Jitter, LogPosition, Millis, NODE_ID_BYTES, NodeId, Payload, RequestId, Round,
-    Term,
+    Entry, HardState, Index, IoId, Jitter, LogPosition, Millis, NODE_ID_BYTES, NodeId, Payload, RequestId,
+    Round, Term,
 };
-use self::leader::Leadership;
-use self::outbox::Outbox;
-
-/// Bounds on batches and queues.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Payload bytes in one append; a single entry may exceed it.
-    pub append_bytes: usize,
-    /// Unacknowledged appends per follower.
-    pub inflight_messages: usize,
-    /// Unacknowledged payload bytes per follower; the last append may exceed it.
-    pub inflight_bytes: usize,
-    /// Proposals that wait for their commit.
-    pub pending_proposals: usize,
-    /// Payload bytes of those proposals.
-    pub pending_bytes: usize,
-    /// Reads that wait for their round.
-    pub pending_reads: usize,
-    /// Read rounds that wait for a majority.
-    pub read_rounds: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            append_bytes: 1 << 20,
-            inflight_messages: 64,
-            inflight_bytes: 4 << 20,
-            pending_proposals: 10_000,
-            pending_bytes: 64 << 20,
-            pending_reads: 10_000,
-            read_rounds: 4,
-        }
-    }
-}
-
-/// What a node is told about itself and its cluster.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// This node.
-    pub id: NodeId,
-    /// The voting members, this node among them.
-    pub voters: Voters,
-    /// How often a leader gives a sign of life.
-    pub heartbeat: Millis,
-    /// The shortest silence after which a follower asks for votes; the longest is twice as long.
-    pub election: Millis,
-    /// Bounds on batches and queues.
-    pub limits: Limits,
-    /// The wrong variant to run, in builds that have them.
-    #[cfg(feature = "mutants")]
-    pub mutant: Option<crate::mutant::Mutant>,
-}
-
-impl Config {
-    /// A correct node with the usual bounds.
-    pub fn new(id: NodeId, voters: Voters, heartbeat: Millis, election: Millis) -> Self {
-        Self {
-            id,
-            voters,
-            heartbeat,
-            election,
-            limits: Limits::default(),
-            #[cfg(feature = "mutants")]
-            mutant: None,
-        }
-    }
-}
-
-/// Something that happened.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// Time has passed.
-    Tick {
-        /// Randomness for the timeouts that start before the next tick.
-        jitter: Jitter,
-    },
-    /// A message arrived. Loss, delay, duplication and reordering are all allowed.
-    Receive {
-        /// The sender, as established by the connection.
-        from: NodeId,
-        /// The message.
-        message: Message,
-    },
-    /// This write, and with it every earlier one, is durable.
-    Persisted(IoId),
-    /// A client wants a command in the log.
-    Propose {
-        /// How to name the client in the answer.
-        request: RequestId,
-        /// The command.
-        command: Bytes,
-    },
-    /// A client wants to read the state as of now or later.
-    Read {
-        /// How to name the client in the answer.
-        request: RequestId,
-    },
-}
-
-/// One write to stable storage; the parts are durable together or not at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Persist {
-    /// The name to report back.
-    pub io: IoId,
-    /// New term and vote, when they changed.
-    pub hard_state: Option<HardState>,
-    /// Forget the stored entries from here on, before appending.
-    pub truncate_from: Option<Index>,
-    /// Entries to append.
-    pub entries: Vec<Entry>,
-}
-
-/// A committed entry, and the request that waits for its result.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
-    /// The entry; every node applies the same entries in the same order.
-    pub entry: Entry,
-    /// The request that proposed exactly this entry (same index and term) at this node.
-    pub request: Option<RequestId>,
-}
-
-/// The end of a request that is not the result of an applied entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Read the applied state and answer: it is recent enough.
-    ReadReady,
-    /// Nothing happened: this node does not lead. The leader, when known.
-    NotLeader(Option<NodeId>),
-    /// Nothing happened: too many requests are waiting.
-    Overloaded,
-    /// The proposal may or may not take effect, now or later.
-    UnknownOutcome,
-    /// The read could not be confirmed by a majority.
-    NoQuorum,
-    /// The wrong acknowledgement of mutant B6: appended here, not committed.
-    #[cfg(feature = "mutants")]
-    Appended(Index),
-}
-
-/// What the driver has to do, field by field in this order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Effects {
-    /// Start this write.
-    pub persist: Option<Persist>,
-    /// Send these messages; losing some is allowed.
-    pub messages: Vec<(NodeId, Message)>,
-    /// Apply these entries.
-    pub committed: Vec<Committed>,
-    /// Answer these requests.
-    pub answers: Vec<(RequestId, Answer)>,
-}
-
-/// What a node is, for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoleName {
-    /// Follows a leader, or waits for one.
-    Follower,
-    /// Asks whether it would be elected.
-    PreCandidate,
-    /// Asks for votes.
-    Candidate,
-    /// Leads.
-    Leader,
-}
-
-/// A summary of a node's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// The role.
-    pub role: RoleName,
-    /// The current term.
-    pub term: Term,
-    /// The leader of the current term, when known.
-    pub leader: Option<NodeId>,
-    /// Highest index known to be committed.
-    pub commit: Index,
-    /// Highest index handed out for applying.
-    pub applied: Index,
-    /// End of the log.
-    pub last: LogPosition,
-}
 
 #[derive(Clone, Debug)]
 enum Role {
@@ -263,7 +83,10 @@ impl Core {
     /// When the configuration does not list this node, or the log is newer than the term.
     pub fn new(config: Config, hard_state: HardState, log: Log, now: Millis, jitter: Jitter) -> Self {
         assert!(config.voters.contains(config.id), "invariant: a node is a member of its cluster");
-        assert!(log.last().term <= hard_state.term, "invariant: the term is stored before entries of that term");
+        assert!(
+            log.last().term <= hard_state.term,
+            "invariant: the term is stored before entries of that term"
+        );
         let mut core = Self {
             config,
             hard_state,
@@ -431,7 +254,8 @@ impl Core {
     fn apply(&mut self) {
         while self.applied < self.commit {
             self.applied = self.applied.next();
-            let entry = self.log.get(self.applied).expect("invariant: a committed entry is in the log").clone();
+            let entry =
+                self.log.get(self.applied).expect("invariant: a committed entry is in the log").clone();
             let request = self.take_proposal(&entry);
             self.outbox.commit(Committed { entry, request });
         }

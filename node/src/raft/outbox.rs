@@ -78,7 +78,8 @@ impl Outbox {
     pub(crate) fn release(&mut self) {
         while self.held.front().is_some_and(|held| held.sequence <= self.durable) {
             let held = self.held.pop_front().expect("invariant: the front was just seen");
-            let superseded = self.held.front().is_some_and(|next| next.sequence <= self.durable && next.supersedes(&held));
+            let superseded =
+                self.held.front().is_some_and(|next| next.sequence <= self.durable && next.supersedes(&held));
             if !superseded {
                 self.send(held.to, held.message);
             }

@@ -16,14 +16,15 @@ use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
-use super::request::{Operation, Reply, Request, StatusReport};
-use super::waiters::{Wait, Waiter, Waiters};
 use super::PeerSenders;
+use super::request::{Operation, Query, Reply, Request, StatusReport};
+use super::waiters::{Wait, Waiter, Waiters};
 use crate::events::EventLog;
+use crate::chain::Chain;
 use crate::machine::{Command, Machine};
 use crate::raft::{
-    Answer, Committed, Config, Core, Effects, Input, IoId, Jitter, Log, LogPosition, Millis, Payload, RequestId,
-    RoleName, Status,
+    Answer, Committed, Config, Core, Effects, Input, IoId, Jitter, Log, LogPosition, Millis, Payload,
+    RequestId, RoleName, Status,
 };
 use crate::transport::Received;
 use crate::wal::{Recovered, WalThread};
@@ -47,6 +48,7 @@ pub(crate) struct Inbox {
 pub(crate) struct Driver {
     core: Core,
     machine: Machine,
+    chain: Chain,
     waiters: Waiters,
     wal: WalThread,
     peers: PeerSenders,
@@ -77,6 +79,7 @@ impl Driver {
         Self {
             core,
             machine: Machine::default(),
+            chain: Chain::default(),
             waiters: Waiters::default(),
             wal,
             peers,
@@ -141,11 +144,11 @@ impl Driver {
                 let request = self.waiters.add(Wait::Write, reply);
                 self.inputs.push(Input::Propose { request, command: command.encode() });
             }
-            Operation::Read { key } => {
-                let request = self.waiters.add(Wait::Read(key), reply);
+            Operation::Read(query) => {
+                let request = self.waiters.add(Wait::Read(query), reply);
                 self.inputs.push(Input::Read { request });
             }
-            Operation::ReadLocal { key } => drop(reply.send(Reply::Value(self.machine.get(&key)))),
+            Operation::ReadLocal(query) => drop(reply.send(self.look_up(&query))),
             Operation::Status => drop(reply.send(Reply::Status(Box::new(self.status_report())))),
         }
     }
@@ -168,6 +171,7 @@ impl Driver {
     }
 
     fn apply(&mut self, Committed { entry, request }: Committed) {
+        self.chain.extend(&entry);
         let matched = match entry.payload {
             Payload::Noop => return,
             Payload::Command(command) => self.machine.apply(decode(command)),
@@ -196,8 +200,15 @@ impl Driver {
 
     fn read(&self, waiter: &Waiter) -> Reply {
         match &waiter.wait {
-            Wait::Read(key) => Reply::Value(self.machine.get(key)),
+            Wait::Read(query) => self.look_up(query),
             Wait::Write => unreachable!("invariant: only reads become ready to read"),
+        }
+    }
+
+    fn look_up(&self, query: &Query) -> Reply {
+        match query {
+            Query::Key(key) => Reply::Value(self.machine.get(key)),
+            Query::Prefix(prefix) => Reply::Entries(self.machine.entries(prefix)),
         }
     }
 
@@ -205,7 +216,9 @@ impl Driver {
     #[cfg(feature = "mutants")]
     fn acknowledge_early(&self, index: crate::raft::Index) -> Reply {
         let entry = self.core.log().get(index).expect("invariant: the entry has just been appended");
-        let Payload::Command(command) = &entry.payload else { unreachable!("invariant: clients propose commands") };
+        let Payload::Command(command) = &entry.payload else {
+            unreachable!("invariant: clients propose commands")
+        };
         let position = LogPosition { term: entry.term, index };
         Reply::Written { position, matched: self.machine.matches(&decode(command.clone())) }
     }
@@ -242,6 +255,7 @@ impl Driver {
             leader: status.leader.map(|leader| leader.to_string()),
             commit: status.commit.0,
             applied: status.applied.0,
+            applied_digest: self.chain.hex(),
             last_index: status.last.index.0,
             peers: self.peers.iter().map(|(id, _)| id.to_string()).collect(),
             version: env!("CARGO_PKG_VERSION"),

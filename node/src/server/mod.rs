@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::driver::{Driver, Inbox};
-pub(crate) use self::request::{Operation, Reply, Request};
+pub(crate) use self::request::{Operation, Query, Reply, Request};
 use crate::error::NodeError;
 use crate::events::EventLog;
 use crate::http;
@@ -112,7 +112,10 @@ pub async fn serve(
     let wal = WalThread::spawn(wal, log, report);
     let inbox = Inbox { requests: requests_in, messages: messages_in, durable: durable_in };
 
-    log.info("listening", json!({ "client": listeners.client_address()?, "peer": listeners.peer_address()? }));
+    log.info(
+        "listening",
+        json!({ "client": listeners.client_address()?, "peer": listeners.peer_address()? }),
+    );
     let mut tasks = JoinSet::new();
     let mut senders = Vec::new();
     for (id, address) in peers {

@@ -21,11 +21,20 @@ pub(crate) enum Operation {
     /// Change the state.
     Write(Command),
     /// Read the state as of now or later.
-    Read { key: Bytes },
+    Read(Query),
     /// Read what this node has applied.
-    ReadLocal { key: Bytes },
+    ReadLocal(Query),
     /// Ask how the node is.
     Status,
+}
+
+/// What a client wants to read.
+#[derive(Debug)]
+pub(crate) enum Query {
+    /// The value of a key.
+    Key(Bytes),
+    /// Every key that begins so, with its value.
+    Prefix(Bytes),
 }
 
 /// What a client is told.
@@ -40,6 +49,8 @@ pub(crate) enum Reply {
     },
     /// The value of a key.
     Value(Option<Bytes>),
+    /// Keys and values, ascending.
+    Entries(Vec<(Bytes, Bytes)>),
     /// How the node is.
     Status(Box<StatusReport>),
     /// Nothing happened: another node leads.
@@ -61,6 +72,8 @@ pub(crate) struct StatusReport {
     pub(crate) leader: Option<String>,
     pub(crate) commit: u64,
     pub(crate) applied: u64,
+    /// Of everything applied so far; equal on nodes with equal `applied`, or something is very wrong.
+    pub(crate) applied_digest: String,
     pub(crate) last_index: u64,
     pub(crate) peers: Vec<String>,
     pub(crate) version: &'static str,

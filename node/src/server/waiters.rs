@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::request::Reply;
+use super::request::{Query, Reply};
 use crate::raft::RequestId;
 
 /// How long a request may take. Losing the quorum ends it much earlier; this is for a quorum that lives but cannot write.
@@ -18,8 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) enum Wait {
     /// Report the outcome of the entry.
     Write,
-    /// Look up this key.
-    Read(Bytes),
+    /// Look this up.
+    Read(Query),
 }
 
 /// A request without a reply.

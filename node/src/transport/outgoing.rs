@@ -108,7 +108,8 @@ impl Peer {
     fn report_lost(&mut self, since: Instant, reason: &str) {
         if self.news.allows() {
             let (peer, after_ms) = (self.peer.as_str(), since.elapsed().as_millis() as u64);
-            self.log.info("peer-disconnected", json!({ "peer": peer, "after_ms": after_ms, "reason": reason }));
+            self.log
+                .info("peer-disconnected", json!({ "peer": peer, "after_ms": after_ms, "reason": reason }));
         }
     }
 

@@ -273,7 +273,8 @@ mod tests {
     #[test]
     fn append_with_a_gap_is_refused() {
         let entry = |index| Entry { index: Index(index), term: Term(1), payload: crate::raft::Payload::Noop };
-        let append = Append { previous: LogPosition::default(), entries: vec![entry(1), entry(3)], commit: Index(0) };
+        let append =
+            Append { previous: LogPosition::default(), entries: vec![entry(1), entry(3)], commit: Index(0) };
         let mut out = Vec::new();
         put_frame(&mut out, &Message { term: Term(1), body: Body::Append(append) });
         assert!(matches!(read_whole_frame(&out), Err(WireError::Decode(DecodeError::NotContiguous))));

@@ -116,7 +116,8 @@ impl Wal {
 
     /// Goes on in the next segment.
     fn roll(&mut self, needed: u64) -> Result<(), WalError> {
-        let prepared = self.upcoming.take().map(|thread| thread.join().expect("invariant: segment creation returns"));
+        let prepared =
+            self.upcoming.take().map(|thread| thread.join().expect("invariant: segment creation returns"));
         let sequence = self.segment.sequence() + 1;
         let next = match prepared.transpose()? {
             Some(segment) if segment.has_room(needed) => segment,

@@ -49,7 +49,8 @@ fn check_tail(segment: &Segment, bytes: &Bytes, end: End, is_last: bool) -> Resu
     let later = frame::find_batch(bytes, after, end.next_batch);
     match later {
         Some(later) => {
-            let reason = format!("batch {} is damaged, but a later one stands at offset {later}", end.next_batch);
+            let reason =
+                format!("batch {} is damaged, but a later one stands at offset {later}", end.next_batch);
             Err(corrupt(segment.path(), end.offset, reason))
         }
         None if !is_last => {
@@ -64,7 +65,8 @@ impl Recovered {
     fn replay(&mut self, segment: &Segment, bytes: &Bytes, end: &mut End) -> Result<(), WalError> {
         while let Some(payload) = frame::payload_at(bytes, end.offset as usize, end.next_batch) {
             let size = FRAME_HEADER_BYTES + payload.len();
-            let records = record::read_batch(payload).map_err(|error| corrupt(segment.path(), end.offset, error))?;
+            let records =
+                record::read_batch(payload).map_err(|error| corrupt(segment.path(), end.offset, error))?;
             for record in records {
                 self.replay_record(record).map_err(|reason| corrupt(segment.path(), end.offset, reason))?;
             }

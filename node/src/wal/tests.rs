@@ -71,7 +71,8 @@ fn appending_goes_on_after_a_restart() {
     let directory = TempDir::new().expect("a directory");
     three_batches(directory.path());
     let (mut wal, _) = open(directory.path()).expect("a log");
-    wal.append(&[write(voted(3), None, vec![]), write(None, None, vec![entry(5, 3, 7)])]).expect("a working disk");
+    wal.append(&[write(voted(3), None, vec![]), write(None, None, vec![entry(5, 3, 7)])])
+        .expect("a working disk");
     drop(wal);
     let recovered = recover(directory.path());
     assert_eq!((recovered.hard_state, recovered.entries.len()), (voted(3).expect("a vote"), 5));
@@ -169,7 +170,9 @@ fn directory_of_another_node_is_refused() {
     let directory = TempDir::new().expect("a directory");
     three_batches(directory.path());
     match Wal::open(directory.path(), node("n9")) {
-        Err(WalError::Foreign { found, expected, .. }) => assert_eq!((found.as_str(), expected.as_str()), ("n1", "n9")),
+        Err(WalError::Foreign { found, expected, .. }) => {
+            assert_eq!((found.as_str(), expected.as_str()), ("n1", "n9"))
+        }
         other => panic!("{other:?}"),
     }
 }

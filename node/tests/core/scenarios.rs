@@ -26,10 +26,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use node::raft::{
-    Append, AppendReply, Body, Committed, Config, Core, Effects, Entry, Input, Jitter, Limits, Log, LogPosition,
-    Message, Millis, NodeId, Payload, RequestId, RoleName, Voters,
+    Committed, Config, Core, Effects, Input, Jitter, Limits, Log, Message, Millis, NodeId, RequestId,
+    RoleName, Voters,
 };
 
+use crate::describe;
 use crate::disk::Disk;
 
 const TICK_MS: u64 = 10;
@@ -116,7 +117,8 @@ impl World {
     fn create(&mut self, count: u16) {
         for number in 1..=count {
             let disk = Disk::default();
-            let member = Member { core: None, disk, slow_disk: false, now: Millis(0), role: RoleName::Follower };
+            let member =
+                Member { core: None, disk, slow_disk: false, now: Millis(0), role: RoleName::Follower };
             self.members.insert(number, member);
         }
         self.each(|world, number| world.restart(number));
@@ -124,7 +126,8 @@ impl World {
 
     fn restart(&mut self, number: u16) {
         let voters = Voters::new(self.members.keys().map(|&number| id(number)));
-        let config = Config { limits: self.limits, ..Config::new(id(number), voters, Millis(20), Millis(150)) };
+        let config =
+            Config { limits: self.limits, ..Config::new(id(number), voters, Millis(20), Millis(150)) };
         let member = self.member(number);
         let log = Log::recovered(member.disk.entries.clone());
         let jitter = Jitter(number * JITTER_STEP);
@@ -222,7 +225,7 @@ impl World {
         if self.cut.contains(&(from, to)) || self.members[&to].core.is_none() {
             return self.deliver_one();
         }
-        self.say(format_args!("{from} -> {to} {}", describe(&message)));
+        self.say(format_args!("{from} -> {to} {}", describe::message(&message)));
         self.step(to, Input::Receive { from: id(from), message });
         true
     }
@@ -249,7 +252,7 @@ impl World {
         }
         for Committed { entry, request } in effects.committed {
             let whose = request.map_or(String::new(), |request| format!(" of request {}", request.0));
-            self.say(format_args!("{number} applies {}{whose}", describe_entry(&entry)));
+            self.say(format_args!("{number} applies {}{whose}", describe::entry(&entry)));
         }
         for (request, answer) in effects.answers {
             self.say(format_args!("{number} answers request {}: {answer:?}", request.0));
@@ -259,60 +262,12 @@ impl World {
     fn show(&mut self) {
         self.each(|world, number| {
             let line = match &world.member(number).core {
-                Some(core) => describe_core(core),
+                Some(core) => describe::node(core),
                 None => "down".to_owned(),
             };
             world.say(format_args!("{number} {line}"));
         });
     }
-}
-
-fn describe_core(core: &Core) -> String {
-    let status = core.status();
-    let entries = (1..=status.last.index.0).filter_map(|index| core.log().get(node::raft::Index(index)));
-    let log: Vec<String> = entries.map(describe_entry).collect();
-    let (role, term, commit) = (status.role, status.term.0, status.commit.0);
-    format!("{role:?} term {term} commit {commit} [{}]", log.join(", "))
-}
-
-fn describe_entry(entry: &Entry) -> String {
-    let what = match &entry.payload {
-        Payload::Noop => "noop".into(),
-        Payload::Command(command) => String::from_utf8_lossy(command),
-    };
-    format!("{}/{} {what}", entry.index.0, entry.term.0)
-}
-
-fn describe_position(position: LogPosition) -> String {
-    format!("{}/{}", position.index.0, position.term.0)
-}
-
-fn describe(message: &Message) -> String {
-    let what = match &message.body {
-        Body::PreVote { last } => format!("pre-vote? log {}", describe_position(*last)),
-        Body::PreVoteReply { granted } => format!("pre-vote {}", yes(*granted)),
-        Body::Vote { last } => format!("vote? log {}", describe_position(*last)),
-        Body::VoteReply { granted } => format!("vote {}", yes(*granted)),
-        Body::Append(append) => describe_append(append),
-        Body::AppendReply(AppendReply::Accepted { matched }) => format!("accepted to {}", matched.0),
-        Body::AppendReply(AppendReply::Rejected { previous, hint }) => {
-            format!("rejected {}, hint {}", previous.0, describe_position(*hint))
-        }
-        Body::Heartbeat { commit, round } => format!("heartbeat commit {} round {}", commit.0, round.0),
-        Body::HeartbeatReply { round } => format!("alive round {}", round.0),
-        Body::Outdated => "outdated".to_owned(),
-    };
-    format!("term {} {what}", message.term.0)
-}
-
-fn describe_append(append: &Append) -> String {
-    let entries: Vec<String> = append.entries.iter().map(describe_entry).collect();
-    let (previous, commit) = (describe_position(append.previous), append.commit.0);
-    format!("append after {previous} [{}] commit {commit}", entries.join(", "))
-}
-
-fn yes(granted: bool) -> &'static str {
-    if granted { "yes" } else { "no" }
 }
 
 /// The file with its expectations replaced by what happens.
@@ -340,7 +295,10 @@ fn written_scenarios_happen_as_written() {
         if std::env::var_os("UPDATE_SCENARIOS").is_some() {
             std::fs::write(&path, &replayed).expect("a writable scenario");
         } else if let Some((written, happened)) = text.lines().zip(replayed.lines()).find(|(a, b)| a != b) {
-            panic!("{}:\n  written:  {written}\n  happened: {happened}\n\nall of it:\n{replayed}", path.display());
+            panic!(
+                "{}:\n  written:  {written}\n  happened: {happened}\n\nall of it:\n{replayed}",
+                path.display()
+            );
         } else {
             assert_eq!(text, replayed, "{}", path.display());
         }

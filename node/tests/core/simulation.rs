@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 
 use node::raft::{
-    Answer, Committed, Config, Core, Effects, Entry, Index, Input, Jitter, Limits, Log, LogPosition, Message, Millis,
+    Answer, Committed, Config, Core, Effects, Entry, Index, Input, Jitter, Limits, Log, Message, Millis,
     NodeId, RequestId, RoleName, Status, Term, Voters,
 };
 
 use crate::disk::Disk;
+use crate::truth::{Truth, Violation};
 
 const TICK_MS: u64 = 10;
 const SEEDS: u64 = 150;
@@ -18,8 +19,6 @@ const STEPS: usize = 30_000;
 const HEALED_ROUNDS: usize = 400;
 /// Messages on their way; further ones are lost.
 const NETWORK_MESSAGES: usize = 200;
-
-type Violation = String;
 
 /// A small generator with good statistics (splitmix64).
 struct Dice(u64);
@@ -53,23 +52,6 @@ struct Member {
     /// Which side of a split this node is on.
     side: bool,
     term: Term,
-}
-
-/// Everything that has been seen anywhere, to compare with.
-#[derive(Default)]
-struct Truth {
-    leaders: BTreeMap<Term, NodeId>,
-    /// Every entry that was ever written, with the one before it.
-    entries: BTreeMap<LogPosition, (Entry, LogPosition)>,
-    committed: Vec<Entry>,
-    /// The leader's term in which each of them was committed, which may be later than its own.
-    committed_in: Vec<Term>,
-    /// Entries that a client was told about before their commit; only mutant B6 does that.
-    #[cfg(feature = "mutants")]
-    promised: BTreeMap<Index, Term>,
-    /// What was committed when a read arrived.
-    reads: BTreeMap<RequestId, usize>,
-    answered_reads: usize,
 }
 
 struct Simulation {
@@ -211,7 +193,9 @@ impl Simulation {
 
     /// Asks `node`, or rather somebody who believes to lead: that need not be one only.
     fn ask(&mut self, node: NodeId) -> Result<(), Violation> {
-        let leads = |id: &NodeId| self.members[id].core.as_ref().is_some_and(|core| core.status().role == RoleName::Leader);
+        let leads = |id: &NodeId| {
+            self.members[id].core.as_ref().is_some_and(|core| core.status().role == RoleName::Leader)
+        };
         let leaders: Vec<NodeId> = self.ids.iter().copied().filter(leads).collect();
         let node = if leaders.is_empty() { node } else { leaders[self.dice.below(leaders.len())] };
         self.requests += 1;
@@ -269,11 +253,15 @@ impl Simulation {
         for Committed { entry, .. } in effects.committed {
             self.committed(entry, status.term)?;
         }
-        effects.answers.into_iter().try_for_each(|(request, answer)| self.answered(request, answer, status.applied))
+        effects
+            .answers
+            .into_iter()
+            .try_for_each(|(request, answer)| self.answered(request, answer, status.applied))
     }
 
     fn committed(&mut self, entry: Entry, term: Term) -> Result<(), Violation> {
-        let copies = self.members.values().filter(|member| member.disk.term_at(entry.index) == Some(entry.term));
+        let copies =
+            self.members.values().filter(|member| member.disk.term_at(entry.index) == Some(entry.term));
         let stored_on = copies.count();
         let news = self.truth.committed(&entry, term)?;
         if news && stored_on < self.config.voters.majority() {
@@ -293,61 +281,6 @@ impl Simulation {
             }
             _ => Ok(()),
         }
-    }
-}
-
-impl Truth {
-    /// Election safety and leader completeness.
-    fn leads(&mut self, node: NodeId, term: Term, log: &Log) -> Result<(), Violation> {
-        let leader = *self.leaders.entry(term).or_insert(node);
-        if leader != node {
-            return Err(format!("{leader} and {node} both lead {term:?}"));
-        }
-        let missing = |(entry, since): &(&Entry, &Term)| **since < term && log.get(entry.index) != Some(*entry);
-        match self.committed.iter().zip(&self.committed_in).find(missing) {
-            Some((entry, _)) => Err(format!("{node} leads {term:?} without the committed {entry:?}")),
-            None => Ok(()),
-        }
-    }
-
-    /// Log matching: index and term determine an entry and, by induction, everything before it.
-    fn wrote(&mut self, entries: &[Entry], log: &Log) -> Result<(), Violation> {
-        for entry in entries {
-            let before = log.position(entry.index.previous()).ok_or("a gap in a log")?;
-            let position = LogPosition { term: entry.term, index: entry.index };
-            let known = self.entries.entry(position).or_insert_with(|| (entry.clone(), before));
-            if *known != (entry.clone(), before) {
-                return Err(format!("{entry:?} after {before:?} is {known:?} elsewhere"));
-            }
-        }
-        Ok(())
-    }
-
-    /// State machine safety. Returns whether nobody had applied this index before.
-    fn committed(&mut self, entry: &Entry, term: Term) -> Result<bool, Violation> {
-        #[cfg(feature = "mutants")]
-        if self.promised.get(&entry.index).is_some_and(|&term| term != entry.term) {
-            return Err(format!("{entry:?} replaces an acknowledged entry"));
-        }
-        match self.committed.get(entry.index.previous().0 as usize) {
-            Some(known) if known != entry => Err(format!("{entry:?} is applied where {known:?} was")),
-            Some(_) => Ok(false),
-            None => {
-                self.committed.push(entry.clone());
-                self.committed_in.push(term);
-                Ok(true)
-            }
-        }
-    }
-
-    /// A read sees everything that was committed when it arrived.
-    fn read(&mut self, request: RequestId, applied: Index) -> Result<(), Violation> {
-        self.answered_reads += 1;
-        let due = self.reads.remove(&request).expect("reads are answered once");
-        if (applied.0 as usize) < due {
-            return Err(format!("a read saw {} of {due} committed entries", applied.0));
-        }
-        Ok(())
     }
 }
 

@@ -164,6 +164,9 @@ fn event(event: &RunEvent) -> Option<EventRow> {
         RunEvent::FirstAcknowledged { .. } => good("first acknowledged write".to_owned()),
         RunEvent::Recovered { after, .. } => good(format!("recovered {} after healing", span(*after))),
         RunEvent::NotRecovered { limit, .. } => bad(format!("not recovered within {}", span(*limit))),
+        RunEvent::Replica { node, applied, digest, .. } => {
+            good(format!("{node} has applied {applied}, digest {digest}"))
+        }
         RunEvent::Stall { length, .. } => good(format!("the harness did not run for {}", span(*length))),
         RunEvent::Bypass { detail, .. } => bad(format!("a connection bypasses the links: {detail}")),
         RunEvent::Infrastructure { detail, .. } => bad(format!("infrastructure: {detail}")),

@@ -14,7 +14,7 @@ pub(super) fn headline(object: &RegisterObject, case: &Case<'_, Register>) -> Op
         Some(value) => {
             let twice = || teller.matched_twice(value);
             teller
-                .from_nowhere(value)
+                .never_written(value)
                 .or_else(|| teller.stale(value))
                 .or_else(twice)
                 .or_else(|| teller.disagreement(value))
@@ -31,7 +31,7 @@ struct Teller<'a> {
 
 impl Teller<'_> {
     /// Nothing that took effect before the result can have written the value.
-    fn from_nowhere(&self, value: ValueId) -> Option<String> {
+    fn never_written(&self, value: ValueId) -> Option<String> {
         let is_written = self.case.core.iter().any(|call| written(call) == Some(value));
         if value == ValueId::ABSENT || is_written || self.case.from_any_state {
             return None;
@@ -39,7 +39,7 @@ impl Teller<'_> {
         let mut writers = self.case.of_key.iter().filter(|operation| self.writes(operation, value));
         let shown = self.show(value);
         let reason = match writers.clone().find(|operation| operation.outcome != Outcome::Fail) {
-            Some(first) if first.call > self.case.culprit.end()? => {
+            Some(first) if first.call > self.case.culprit.end? => {
                 format!("but {shown} was written only later: {} invoked that at {}", who(first), first.call)
             }
             Some(_) => format!("but nothing that took effect by then can have written {shown}"),
@@ -57,7 +57,7 @@ impl Teller<'_> {
     fn stale(&self, value: ValueId) -> Option<String> {
         let newer = self.newer_than(value, |call| written(call) == Some(value))?;
         let seen = self.show(self.leaves(newer)?);
-        let at = newer.end()?;
+        let at = newer.end?;
         if self.is_lost(newer) {
             let lost =
                 format!("the write of {seen} by {}, acknowledged at {at}, is lost", self.case.who(newer));
@@ -83,13 +83,13 @@ impl Teller<'_> {
             call.position != culprit.position && written(call).is_some_and(|new| new == value || new == other)
         };
         let contradicts = |call: &&Call<Register>| {
-            let Some(RegisterRet::Read(other)) = call.ret() else { return false };
+            let Some(RegisterRet::Read(other)) = call.ret else { return false };
             let first_start = call.start.min(culprit.start);
-            let mut writers = self.case.core.iter().filter(|writer| writes_either(writer, *other));
-            *other != value && writers.all(|writer| ended_before(writer, first_start))
+            let mut writers = self.case.core.iter().filter(|writer| writes_either(writer, other));
+            other != value && writers.all(|writer| ended_before(writer, first_start))
         };
         let observer = self.case.core.iter().find(contradicts)?;
-        let (other, at) = (self.show(observes(observer)?), observer.end()?);
+        let (other, at) = (self.show(observes(observer)?), observer.end?);
         let saw = format!("{} read {other} at {at}", self.case.who(observer));
         Some(format!("{}, but {saw}, and every write of either had ended before", self.result()))
     }
@@ -100,7 +100,7 @@ impl Teller<'_> {
             matches!(call.op, RegisterOp::Cas { new, .. } if new != value) && observes(call) == Some(value)
         };
         let both: Vec<&Call<Register>> =
-            self.case.core.iter().filter(|call| call.done.is_some() && consumes(call)).collect();
+            self.case.core.iter().filter(|call| call.is_certain() && consumes(call)).collect();
         let writers = self.case.core.iter().filter(|call| written(call) == Some(value)).count();
         let once = writers + usize::from(value == ValueId::ABSENT) == 1;
         match both[..] {
@@ -122,11 +122,11 @@ impl Teller<'_> {
             return Some(format!("{}, but nothing had been written before", self.result()));
         }
         let confirmed = |call: &&Call<Register>| self.leaves(call) == Some(expected);
-        let newest = self.ended_before_culprit().filter(confirmed).max_by_key(|call| call.end())?;
+        let newest = self.ended_before_culprit().filter(confirmed).max_by_key(|call| call.end)?;
         if self.case.core.iter().filter(|call| changes(call)).any(|call| !ended_before(call, newest.start)) {
             return None;
         }
-        let (who, at) = (self.case.who(newest), newest.end()?);
+        let (who, at) = (self.case.who(newest), newest.end?);
         Some(format!(
             "{}, but {who} had left {} there at {at} and nothing else was written since",
             self.result(),
@@ -145,7 +145,7 @@ impl Teller<'_> {
         self.ended_before_culprit()
             .filter(|call| self.leaves(call).is_some_and(|left| left != value))
             .filter(|call| writers().all(|writer| ended_before(writer, call.start)))
-            .max_by_key(|call| (call.end(), call.op == RegisterOp::Read))
+            .max_by_key(|call| (call.end, call.op == RegisterOp::Read))
     }
 
     fn ended_before_culprit(&self) -> impl Iterator<Item = &Call<Register>> {
@@ -183,7 +183,7 @@ impl Teller<'_> {
     fn result(&self) -> String {
         let culprit = self.case.culprit;
         let who = self.case.who(culprit);
-        let at = culprit.end().map_or_else(String::new, |end| format!(" at {end}"));
+        let at = culprit.end.map_or_else(String::new, |end| format!(" at {end}"));
         match culprit.op {
             RegisterOp::Cas { expected, new } => {
                 let (expected, new) = (self.show(expected), self.show(new));
@@ -203,5 +203,5 @@ impl Teller<'_> {
 }
 
 fn ended_before(call: &Call<Register>, moment: Nanos) -> bool {
-    call.end().is_some_and(|end| end < moment)
+    call.end.is_some_and(|end| end < moment)
 }

@@ -4,8 +4,8 @@ use history::History;
 use proptest::prelude::*;
 
 use super::oracle::{exhaustive, stateright};
-use super::simulate::{Act, Mix, corrupt, mix, play, script};
-use crate::linearizable::object::Object;
+use super::simulate::{Act, Mix, corrupt, long, mix, play, script, stale_read};
+use crate::linearizable::object::{Object, Shortcut};
 use crate::linearizable::partition::split;
 use crate::linearizable::register::RegisterObject;
 use crate::linearizable::rounds::judge;
@@ -61,6 +61,44 @@ proptest! {
             let rules = Rules { pure_greedy: on(0), unseen: on(1), twins: on(2), dominance: on(3) };
             prop_assert_eq!(verdict_with(&history, rules, on(4)), expected, "{:?}", rules);
         }
+    }
+}
+
+/// Zones, where they apply, against the search.
+fn zones_and_search(history: &History) -> Vec<(Option<Shortcut>, bool)> {
+    let mut object = RegisterObject::default();
+    let partitions = split(&mut object, history).unwrap();
+    let both = partitions.iter().map(|partition| {
+        let mut meter = Meter::start(&Budget::default());
+        let calls = &partition.simplified;
+        let answer = judge(calls, &object.initial(), Rules::ALL, u64::MAX, &mut meter);
+        (object.shortcut(calls), answer == Ok(Answer::Legal))
+    });
+    both.collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn shortcuts_agree_with_the_search(mix in mix(), script in script(80), lie in lie()) {
+        for (shortcut, legal) in zones_and_search(&broken(mix, &script, lie)) {
+            prop_assert!(shortcut.is_some() || mix != Mix::Unique);
+            if let Some(shortcut) = shortcut {
+                prop_assert_eq!(shortcut == Shortcut::Legal, legal);
+            }
+        }
+    }
+}
+
+#[test]
+fn zones_and_search_agree_on_long_histories() {
+    for clients in [3, 6, 12] {
+        let mut history = long(Mix::Unique, clients, 6000, 40, 3);
+        assert_eq!(zones_and_search(&history), vec![(Some(Shortcut::Legal), true)]);
+        assert!(stale_read(&mut history, 0.5));
+        let found = zones_and_search(&history);
+        assert!(matches!(found[..], [(Some(Shortcut::Illegal(_)), false)]), "{found:?}");
     }
 }
 

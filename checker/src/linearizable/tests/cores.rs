@@ -26,7 +26,7 @@ fn is_proof(history: &History, anomaly: &Anomaly) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(debug_assertions) { 500 } else { 10_000 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn named_operations_prove_the_violation(mix in mix(), script in script(120), which in 0..99_usize, value in 0..4_u8) {
@@ -56,7 +56,7 @@ fn stale_read_among_thousands_of_operations_is_explained_by_a_handful() {
 
 #[test]
 fn lies_about_repeated_values_are_explained_by_a_few_operations() {
-    let mut violations = 0;
+    let (mut violations, mut local) = (0, 0);
     for seed in 0..40 {
         let mut history = long(Mix::Cas, 5, 3000, 50, seed);
         let mut random = Random::new(seed);
@@ -64,9 +64,14 @@ fn lies_about_repeated_values_are_explained_by_a_few_operations() {
         let finding = linearizable_register(&history, &Budget::default()).unwrap();
         for anomaly in &finding.anomalies {
             violations += 1;
+            if anomaly.details.is_empty() {
+                assert!(anomaly.explanation.contains("the last 24 are below"), "{anomaly:?}");
+                continue;
+            }
+            local += 1;
             assert!(anomaly.operations.len() <= 20, "{anomaly:?}");
             assert!(is_proof(&history, anomaly), "{anomaly:?}");
         }
     }
-    assert!(violations >= 10, "only {violations} of the lies were violations");
+    assert!(violations >= 10 && local * 4 >= violations * 3, "{local} of {violations} have a small proof");
 }

@@ -1,5 +1,7 @@
 //! Two oracles that share nothing with the search: an exhaustive one over raw JSON, and stateright's.
 
+use std::collections::HashSet;
+
 use history::{History, Nanos, Operation, Outcome};
 use serde_json::Value;
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester};
@@ -18,19 +20,34 @@ pub(super) fn exhaustive_from(history: &History, states: &[Value]) -> bool {
     let operations: Vec<&Operation> =
         history.operations.iter().filter(|operation| operation.outcome != Outcome::Fail).collect();
     assert!(operations.len() <= 20, "the exhaustive oracle is for small histories");
-    states.iter().any(|state| some_order(&operations, 0, state))
+    let mut failed = HashSet::new();
+    states.iter().any(|state| some_order(&operations, 0, state, &mut failed))
 }
 
-fn some_order(operations: &[&Operation], done: u32, state: &Value) -> bool {
+/// `failed` remembers from where there is no order.
+fn some_order(
+    operations: &[&Operation],
+    done: u32,
+    state: &Value,
+    failed: &mut HashSet<(u32, Value)>,
+) -> bool {
     let left = || (0..operations.len()).filter(|at| done >> at & 1 == 0);
     let end = |at: usize| operations[at].effective_end();
     if left().all(|at| end(at).is_none()) {
         return true;
     }
+    if failed.contains(&(done, state.clone())) {
+        return false;
+    }
     let earliest_end = left().filter_map(end).min().unwrap_or(Nanos(u64::MAX));
-    left().filter(|at| operations[*at].call <= earliest_end).any(|at| {
-        after(operations[at], state).is_some_and(|next| some_order(operations, done | 1 << at, &next))
-    })
+    let explained = left().filter(|at| operations[*at].call <= earliest_end).any(|at| {
+        let next = after(operations[at], state);
+        next.is_some_and(|next| some_order(operations, done | 1 << at, &next, failed))
+    });
+    if !explained {
+        failed.insert((done, state.clone()));
+    }
+    explained
 }
 
 fn after(operation: &Operation, state: &Value) -> Option<Value> {

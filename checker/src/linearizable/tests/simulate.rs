@@ -104,6 +104,15 @@ impl Simulation {
         };
     }
 
+    /// Lets every open operation return.
+    fn complete(&mut self) {
+        for client in 0..self.stages.len() {
+            while !matches!(self.stages[client], Stage::Idle) {
+                self.act(Mix::Repeated, Act { client, function: 0, first: 0, second: 0, roll: u8::MAX });
+            }
+        }
+    }
+
     /// The history; operations that are still open are of unknown outcome.
     pub(super) fn finish(mut self) -> History {
         let open = |operation: &&mut Operation| operation.outcome == Outcome::Info;
@@ -227,6 +236,7 @@ pub(super) fn long(mix: Mix, clients: usize, acts: usize, crash_one_in: u64, see
         };
         simulation.act(mix, act);
     }
+    simulation.complete();
     simulation.finish()
 }
 

@@ -1,0 +1,243 @@
+//! What of this machine the nemesis can use, found out by trying.
+//!
+//! Mechanisms that faults stand on are tried in a throw-away process or socket. Those that no fault of this version uses
+//! yet are only looked up, and say so.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use history::NodeId;
+use rustix::process::Signal;
+
+use crate::diag::SockDiag;
+use crate::fault::until;
+use crate::guardian::{Guardian, GuardianEvent, NodeCommand, NodeSignal};
+use crate::process::{self, Identity, TaskCount};
+
+/// How long a probe may take to show.
+const LIMIT: Duration = Duration::from_secs(5);
+/// A program that does nothing for a while.
+const IDLER: &str = "sleep";
+
+/// What was found out about one mechanism.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// The mechanism.
+    pub mechanism: &'static str,
+    /// What stands on it.
+    pub used_for: &'static str,
+    /// Whether it works here.
+    pub available: bool,
+    /// What was seen.
+    pub detail: String,
+    /// What to do when it does not work; empty when it does.
+    pub remedy: &'static str,
+}
+
+/// What a probe of a mechanism is about.
+struct Mechanism {
+    name: &'static str,
+    used_for: &'static str,
+    remedy: &'static str,
+}
+
+impl Mechanism {
+    fn found(&self, result: Result<String, String>) -> Probe {
+        let available = result.is_ok();
+        let remedy = if available { "" } else { self.remedy };
+        let detail = result.unwrap_or_else(|reason| reason);
+        Probe { mechanism: self.name, used_for: self.used_for, available, detail, remedy }
+    }
+}
+
+const GUARDIAN: Mechanism = Mechanism {
+    name: "guardian",
+    used_for: "every run: it starts nodes and ends them",
+    remedy: "needs Linux 5.11, a readable /proc, and permission to fork; a sandbox may forbid prctl or pidfd_open",
+};
+const PAUSE: Mechanism = Mechanism {
+    name: "pause",
+    used_for: "pause",
+    remedy: "/proc must show the processes of this user (mount option hidepid)",
+};
+const PARENT_DEATH: Mechanism = Mechanism {
+    name: "parent-death signal",
+    used_for: "every run: nodes do not survive a killed guardian",
+    remedy: "a sandbox may forbid prctl; end leftover nodes by hand after a crash of the suite",
+};
+const LOOPBACK: Mechanism =
+    Mechanism { name: "loopback", used_for: "partition, latency", remedy: "bring the interface lo up" };
+const SOCK_DIAG: Mechanism = Mechanism {
+    name: "sock_diag",
+    used_for: "partition, latency: which node dialled; the audit of connections",
+    remedy: "needs NETLINK_SOCK_DIAG (module tcp_diag) and a readable /proc/PID/fd",
+};
+const PTRACE: Mechanism = Mechanism {
+    name: "ptrace",
+    used_for: "nothing in this version",
+    remedy: "set kernel.yama.ptrace_scope to 0 or 1",
+};
+const FUSE: Mechanism = Mechanism {
+    name: "FUSE",
+    used_for: "nothing in this version",
+    remedy: "needs /dev/fuse, readable and writable; containers must be given the device",
+};
+const USER_NAMESPACES: Mechanism = Mechanism {
+    name: "user namespaces",
+    used_for: "nothing in this version",
+    remedy: "allow unprivileged user namespaces (kernel.apparmor_restrict_unprivileged_userns, \
+             kernel.unprivileged_userns_clone, user.max_user_namespaces)",
+};
+const SECCOMP: Mechanism = Mechanism {
+    name: "seccomp notification",
+    used_for: "nothing in this version",
+    remedy: "needs Linux 5.0 with CONFIG_SECCOMP_FILTER",
+};
+
+/// Tries everything. `guardian` must run [`crate::guardian::serve`], as for a run.
+pub async fn examine(guardian: Command) -> Vec<Probe> {
+    let mut probes = examine_processes(guardian).await;
+    probes.push(LOOPBACK.found(loopback()));
+    probes.push(SOCK_DIAG.found(sock_diag()));
+    probes.push(PTRACE.found(ptrace()));
+    probes.push(FUSE.found(fuse()));
+    probes.push(USER_NAMESPACES.found(user_namespaces()));
+    probes.push(SECCOMP.found(seccomp()));
+    probes
+}
+
+async fn examine_processes(guardian: Command) -> Vec<Probe> {
+    let started = start_idler(guardian).await;
+    let Ok((guardian, mut events, node)) = started else {
+        let reason = started.err().unwrap_or_default();
+        let nothing = || Err("not tried, because the guardian does not work".to_owned());
+        return vec![GUARDIAN.found(Err(reason)), PAUSE.found(nothing()), PARENT_DEATH.found(nothing())];
+    };
+    let seen = format!("started and listed {node}");
+    let pause = pause(&guardian, node).await;
+    let parent_death = parent_death(&guardian, node).await;
+    // Ends once the guardian is gone and everything below it with it.
+    while !matches!(events.recv().await, Some(GuardianEvent::Died { .. }) | None) {}
+    vec![GUARDIAN.found(Ok(seen)), PAUSE.found(pause), PARENT_DEATH.found(parent_death)]
+}
+
+type Started = (Guardian, tokio::sync::mpsc::Receiver<GuardianEvent>, Identity);
+
+async fn start_idler(command: Command) -> Result<Started, String> {
+    let (guardian, events) = Guardian::start(command).await.map_err(|error| error.to_string())?;
+    let program = find_program(IDLER).ok_or_else(|| format!("there is no {IDLER} in PATH to try with"))?;
+    let executable = guardian.open(&program).await.map_err(|error| error.to_string())?;
+    let command = NodeCommand {
+        executable,
+        arguments: vec![IDLER.into(), "60".into()],
+        environment: Vec::new(),
+        directory: "/".into(),
+        stdout: "/dev/null".into(),
+        stderr: "/dev/null".into(),
+        account: None,
+    };
+    let identity = guardian.spawn(&idler(), command).await.map_err(|error| error.to_string())?;
+    if process::descendants(guardian.pid()).contains(&identity) {
+        Ok((guardian, events, identity))
+    } else {
+        Err(format!("{identity} is not listed below the guardian; is CONFIG_PROC_CHILDREN missing?"))
+    }
+}
+
+fn idler() -> NodeId {
+    NodeId("doctor".into())
+}
+
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
+}
+
+async fn pause(guardian: &Guardian, node: Identity) -> Result<String, String> {
+    guardian.signal(&idler(), NodeSignal::Stop).await.map_err(|error| error.to_string())?;
+    let count = || TaskCount::of(&[node].into());
+    if until(LIMIT, || count().all_stopped()).await {
+        Ok("a stopped process shows state T in /proc".into())
+    } else {
+        Err(format!("a stopped process shows {:?}", process::task_states(node.pid)))
+    }
+}
+
+/// Kills the guardian above a stopped node, which must end all the same.
+async fn parent_death(guardian: &Guardian, node: Identity) -> Result<String, String> {
+    let above = process::identity(guardian.pid()).ok_or("the guardian ended by itself")?;
+    above.signal(Signal::KILL);
+    if until(LIMIT, || !node.exists()).await {
+        Ok("a node ended with its killed guardian".into())
+    } else {
+        Err(format!("{node} survived its killed guardian"))
+    }
+}
+
+fn loopback() -> Result<String, String> {
+    let bound = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    bound.map(|address| format!("bound {address}")).map_err(|error| format!("cannot bind 127.0.0.1: {error}"))
+}
+
+fn sock_diag() -> Result<String, String> {
+    match finds_own_connection() {
+        Ok(true) => Ok("found the process behind a connection".into()),
+        Ok(false) => Err("the process behind an open connection is not found".into()),
+        Err(error) => Err(format!("cannot ask the kernel for a socket: {error}")),
+    }
+}
+
+fn finds_own_connection() -> io::Result<bool> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let _dialler = TcpStream::connect(listener.local_addr()?)?;
+    let (accepted, peer) = listener.accept()?;
+    let inode = SockDiag::open()?.inode(peer, accepted.local_addr()?)?;
+    Ok(inode.is_some_and(|inode| process::sockets(std::process::id().cast_signed()).contains(&inode)))
+}
+
+fn ptrace() -> Result<String, String> {
+    match setting("/proc/sys/kernel/yama/ptrace_scope").as_deref() {
+        None => Ok("no Yama: own children can be traced".into()),
+        Some(scope @ ("0" | "1")) => Ok(format!("Yama scope {scope}: own children can be traced")),
+        Some(scope) => Err(format!("Yama scope {scope}")),
+    }
+}
+
+fn fuse() -> Result<String, String> {
+    let opened = OpenOptions::new().read(true).write(true).open("/dev/fuse");
+    opened.map(|_| "/dev/fuse can be opened".into()).map_err(|error| format!("/dev/fuse: {error}"))
+}
+
+fn user_namespaces() -> Result<String, String> {
+    for (file, forbidden) in [
+        ("/proc/sys/user/max_user_namespaces", "0"),
+        ("/proc/sys/kernel/unprivileged_userns_clone", "0"),
+        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"),
+    ] {
+        if setting(file).as_deref() == Some(forbidden) {
+            return Err(format!("{file} is {forbidden}"));
+        }
+    }
+    if Path::new("/proc/self/ns/user").exists() {
+        Ok("nothing in /proc/sys forbids them".into())
+    } else {
+        Err("the kernel has none".into())
+    }
+}
+
+fn seccomp() -> Result<String, String> {
+    let actions = setting("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
+    if actions.split_ascii_whitespace().any(|action| action == "user_notif") {
+        Ok("the kernel offers user_notif".into())
+    } else {
+        Err("the kernel does not offer user_notif".into())
+    }
+}
+
+fn setting(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}

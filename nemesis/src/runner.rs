@@ -1,0 +1,288 @@
+//! Carries out a schedule: every fault at its time, each with evidence, and nothing left at the end.
+//!
+//! Faults are resolved, injected and proven one at a time; then they stand side by side. What overlaps adds up: links
+//! are open when the last fault that holds them is lifted, a paused node can be killed, and a restart and a pause of one node
+//! wait for each other. When the run is stopped, faults that stand are healed at once and the rest is skipped.
+//!
+//! It does not judge: it records, and the tally says how often each kind came how far.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use history::{FaultPhase, NodeId, RunEvent, ScheduledFault};
+use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use crate::fault::{Fault, FaultError, Request, Scope};
+use crate::kill::Kill;
+use crate::latency::Latency;
+use crate::links::FaultId;
+use crate::partition::Partition;
+use crate::patrol::Patrol;
+use crate::pause::Pause;
+use crate::recovery::heal_everything;
+use crate::{Cluster, EventSink, Kind};
+
+/// How often it is looked who leads while a fault stands.
+const LEADER_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How far the faults of one kind came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Scheduled.
+    pub planned: u32,
+    /// Not tried, for a reason that was recorded.
+    pub skipped: u32,
+    /// The mechanism was told.
+    pub injected: u32,
+    /// It was proven to stand.
+    pub evidenced: u32,
+    /// It was seen to have an effect on the system.
+    pub effective: u32,
+    /// It was proven to be gone.
+    pub healed: u32,
+    /// Applying, proving or healing failed.
+    pub failed: u32,
+}
+
+/// What became of a schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// How far the faults of each kind came.
+    pub kinds: BTreeMap<Kind, Tally>,
+    /// What could not be healed at the end, in words. Empty when the cluster is whole.
+    pub unhealed: Vec<String>,
+}
+
+/// Carries out `schedule`, whose times count from this call, until all of it is over or `stop` becomes true, heals
+/// everything and verifies that.
+pub async fn run<C: Cluster>(
+    schedule: &[ScheduledFault],
+    cluster: Arc<C>,
+    sink: EventSink,
+    stop: watch::Receiver<bool>,
+) -> Summary {
+    let patrol = Patrol::start(cluster.links().clone(), sink.clone());
+    let runner = Runner { cluster, sink, stop, injection: Arc::default(), summary: Arc::default() };
+    let begin = Instant::now();
+    let mut lives = JoinSet::new();
+    for (index, fault) in (0..).zip(schedule.iter().cloned()) {
+        runner.stopped_before(begin + fault.at.into()).await;
+        lives.spawn(runner.clone().live(index, fault));
+    }
+    while let Some(ended) = lives.join_next().await {
+        ended.expect("invariant: a fault neither panics nor is aborted");
+    }
+    patrol.finish().await;
+    let unhealed = heal_everything(&*runner.cluster, &runner.sink).await;
+    let kinds = runner.summary().kinds.clone();
+    Summary { kinds, unhealed }
+}
+
+struct Runner<C> {
+    cluster: Arc<C>,
+    sink: EventSink,
+    stop: watch::Receiver<bool>,
+    /// Held by the fault that is being resolved, injected and proven.
+    injection: Arc<AsyncMutex<()>>,
+    summary: Arc<Mutex<Summary>>,
+}
+
+impl<C> Clone for Runner<C> {
+    fn clone(&self) -> Self {
+        Self {
+            cluster: Arc::clone(&self.cluster),
+            sink: self.sink.clone(),
+            stop: self.stop.clone(),
+            injection: Arc::clone(&self.injection),
+            summary: Arc::clone(&self.summary),
+        }
+    }
+}
+
+impl<C: Cluster> Runner<C> {
+    /// Lives the life of one fault.
+    async fn live(self, index: u32, scheduled: ScheduledFault) {
+        let Ok(kind) = scheduled.kind.parse::<Kind>() else {
+            let time = self.sink.now();
+            let detail = format!("fault {index}: {:?} is no nemesis of this version", scheduled.kind);
+            return self.sink.record(RunEvent::Infrastructure { time, detail }).await;
+        };
+        let record = Record { runner: self, index, kind };
+        record.count(|tally| tally.planned += 1);
+        match kind {
+            Kind::Kill => record.live_as::<Kill>(&scheduled).await,
+            Kind::Pause => record.live_as::<Pause>(&scheduled).await,
+            Kind::Partition => record.live_as::<Partition>(&scheduled).await,
+            Kind::Latency => record.live_as::<Latency>(&scheduled).await,
+        }
+    }
+
+    /// Waits for a moment; returns early, with `true`, when the run is stopped.
+    async fn stopped_before(&self, moment: Instant) -> bool {
+        let mut stop = self.stop.clone();
+        let stopped = async {
+            if stop.wait_for(|&stop| stop).await.is_err() {
+                // Nobody is left who could stop the run.
+                std::future::pending().await
+            }
+        };
+        timeout_at(moment, stopped).await.is_ok()
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    // Counters are whole after every single operation.
+    fn summary(&self) -> MutexGuard<'_, Summary> {
+        self.summary.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One fault, and where its steps are recorded.
+struct Record<C> {
+    runner: Runner<C>,
+    index: u32,
+    kind: Kind,
+}
+
+impl<C: Cluster> Record<C> {
+    async fn live_as<F: Fault>(&self, scheduled: &ScheduledFault) {
+        let cluster = &*self.runner.cluster;
+        let injection = self.runner.injection.lock().await;
+        let Some(mut fault) = self.resolve::<F>(scheduled).await else { return };
+        let leader = cluster.leader().await;
+        let scope = fault.scope().clone();
+        self.injected(&scope).await;
+        let until = Instant::now() + scheduled.duration.into();
+        let stands = match fault.inject(cluster).await {
+            Ok(()) => fault.evidence(cluster).await,
+            Err(error) => Err(error),
+        };
+        drop(injection);
+        let mut changed = false;
+        match stands {
+            Ok(proof) => {
+                self.step(FaultPhase::Evidenced, &scope.nodes, proof).await;
+                changed = self.stand(until, &scope, leader.as_ref()).await;
+            }
+            Err(error) => self.failed(&scope.nodes, &error).await,
+        }
+        self.end(&mut fault, &scope, changed, leader.as_ref()).await;
+    }
+
+    async fn resolve<F: Fault>(&self, scheduled: &ScheduledFault) -> Option<F> {
+        let request =
+            Request { id: FaultId(self.index), selector: &scheduled.selector, seed: scheduled.seed };
+        let resolved = if self.runner.is_stopped() {
+            Err("the load was over before its time".to_owned())
+        } else {
+            F::resolve(&request, &*self.runner.cluster).await.map_err(|skip| skip.0)
+        };
+        match resolved {
+            Ok(fault) => Some(fault),
+            Err(reason) => {
+                let detail = format!("{} {}: {reason}", self.kind, scheduled.selector);
+                self.step(FaultPhase::Skipped, &[], detail).await;
+                None
+            }
+        }
+    }
+
+    /// Lets the fault stand until its time is over; says whether the leader changed meanwhile.
+    async fn stand(&self, until: Instant, scope: &Scope, leader: Option<&NodeId>) -> bool {
+        let mut changed = false;
+        while Instant::now() < until {
+            let next = until.min(Instant::now() + LEADER_INTERVAL);
+            if self.runner.stopped_before(next).await {
+                break;
+            }
+            changed = changed || self.leader_changed(scope, leader).await;
+        }
+        changed
+    }
+
+    async fn leader_changed(&self, scope: &Scope, before: Option<&NodeId>) -> bool {
+        let now = self.runner.cluster.leader().await;
+        match (before, now) {
+            (Some(before), Some(now)) if *before != now => {
+                let detail = format!("{now} leads after {before}");
+                self.step(FaultPhase::Effect, &scope.nodes, detail).await;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes the fault back. What it did is asked first, because healing covers it up, and who leads once more at the
+    /// very end.
+    async fn end<F: Fault>(&self, fault: &mut F, scope: &Scope, changed: bool, leader: Option<&NodeId>) {
+        let cluster = &*self.runner.cluster;
+        let mut effective = changed;
+        if let Some(effect) = fault.effect(cluster) {
+            effective = true;
+            self.step(FaultPhase::Effect, &scope.nodes, effect).await;
+        }
+        self.step(FaultPhase::Healing, &scope.nodes, String::new()).await;
+        let healed = fault.heal(cluster).await;
+        if !changed {
+            effective |= self.leader_changed(scope, leader).await;
+        }
+        if effective {
+            self.count(|tally| tally.effective += 1);
+        }
+        match healed {
+            Ok(proof) => self.step(FaultPhase::Healed, &scope.nodes, proof).await,
+            Err(error) => self.failed(&scope.nodes, &error).await,
+        }
+    }
+
+    async fn failed(&self, nodes: &[NodeId], error: &FaultError) {
+        if let FaultError::NotReady { node, reason } = error {
+            let (time, node, detail) = (self.runner.sink.now(), node.clone(), reason.clone());
+            self.runner.sink.record(RunEvent::RestartFailed { time, node, detail }).await;
+        }
+        self.step(FaultPhase::Failed, nodes, error.to_string()).await;
+    }
+
+    /// Recorded before the mechanism is told, so that the window is never too short.
+    async fn injected(&self, scope: &Scope) {
+        self.record(FaultPhase::Injected, &scope.nodes, Some(scope.leaves_quorum), scope.detail.clone())
+            .await;
+    }
+
+    async fn step(&self, phase: FaultPhase, nodes: &[NodeId], detail: String) {
+        self.record(phase, nodes, None, detail).await;
+    }
+
+    async fn record(&self, phase: FaultPhase, nodes: &[NodeId], leaves_quorum: Option<bool>, detail: String) {
+        self.count(|tally| tally.count(phase));
+        let (time, fault, kind) = (self.runner.sink.now(), self.index, self.kind.name().to_owned());
+        let nodes = nodes.to_vec();
+        self.runner
+            .sink
+            .record(RunEvent::Fault { time, fault, kind, phase, nodes, leaves_quorum, detail })
+            .await;
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Tally)) {
+        change(self.runner.summary().kinds.entry(self.kind).or_default());
+    }
+}
+
+impl Tally {
+    /// Effects are counted once per fault, by the runner.
+    fn count(&mut self, phase: FaultPhase) {
+        match phase {
+            FaultPhase::Skipped => self.skipped += 1,
+            FaultPhase::Injected => self.injected += 1,
+            FaultPhase::Evidenced => self.evidenced += 1,
+            FaultPhase::Healed => self.healed += 1,
+            FaultPhase::Failed => self.failed += 1,
+            FaultPhase::Effect | FaultPhase::Healing => {}
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Which faults, when, for how long: a pure function of the seed.
+//!
+//! Faults come in rounds of steps in a random order; each round has every requested kind once, so that every kind occurs
+//! early and often. Durations are spread evenly over the magnitudes of [1, 6) units, gaps over [0.5, 3) units, where the unit
+//! is the time in which the system notices a failure. A round also has compositions of faults that overlap, because most bugs of
+//! replication show in no single fault:
+//!
+//! * *lag*: a minority stands still or is cut off, and the leader dies shortly before it comes back, so that nodes with old
+//!   logs take part in the election (Raft, section 5.4.1);
+//! * *tail*: a leader is cut off with requests that it cannot commit, its successor dies as soon as it leads, and the old leader
+//!   meets the next one with a log of its own (Raft, figures 7 and 8);
+//! * where nothing is killed, two kinds at the same time.
+//!
+//! Guarantees: two whole rounds at least, shrunk in time if they must be; a quiet beginning, and a quiet end in which the
+//! last fault is over. Whom a selector means is decided when the fault starts.
+
+mod resolved;
+
+use std::time::Duration;
+
+use history::{Nanos, ScheduledFault};
+
+use crate::Kind;
+use crate::dice::Dice;
+
+pub use resolved::resolved;
+
+/// The load has the cluster to itself for this long, or a tenth of a short run.
+const QUIET_HEAD: Duration = Duration::from_secs(1);
+/// No fault stands during this last part of the load, or three units, or a quarter of a short run.
+const QUIET_TAIL: Duration = Duration::from_millis(1500);
+const QUIET_TAIL_UNITS: u32 = 3;
+/// The shortest and the longest fault.
+const DURATION_UNITS: (f64, f64) = (1.0, 6.0);
+/// The shortest and the longest gap after a fault.
+const GAP_UNITS: (f64, f64) = (0.5, 3.0);
+/// How long the leader of a *lag* has been dead when the minority comes back.
+const DEAD_BEFORE_HEAL_UNITS: (f64, f64) = (0.0, 2.5);
+/// How long after the cut of a *tail* the successor is looked for; it is killed when there is one.
+const SUCCESSOR_UNITS: f64 = 0.1;
+/// Every kind occurs at least so often.
+const ROUNDS_AT_LEAST: usize = 2;
+/// A schedule is no longer than this.
+const FAULTS_LIMIT: usize = 10_000;
+
+/// Plans the faults of a load of length `time_limit` on a cluster of `nodes` nodes.
+///
+/// Kinds that need more nodes than there are do not occur. The order of `kinds` means nothing.
+pub fn plan(
+    kinds: &[Kind],
+    seed: u64,
+    time_limit: Duration,
+    unit: Duration,
+    nodes: usize,
+) -> Vec<ScheduledFault> {
+    let mut possible: Vec<Kind> =
+        kinds.iter().copied().filter(|kind| !selectors(*kind, nodes).is_empty()).collect();
+    possible.sort();
+    possible.dedup();
+    if possible.is_empty() {
+        return Vec::new();
+    }
+    let head = QUIET_HEAD.min(time_limit / 10).as_secs_f64();
+    let tail = QUIET_TAIL.max(unit * QUIET_TAIL_UNITS).min(time_limit / 4).as_secs_f64();
+    let window = time_limit.as_secs_f64() - head - tail;
+    let mut draft =
+        Draft { dice: Dice::new(seed), unit: unit.as_secs_f64(), nodes, time: 0.0, faults: Vec::new() };
+    for _ in 0..ROUNDS_AT_LEAST {
+        draft.round(&possible);
+    }
+    let shrink = (window / draft.end()).min(1.0);
+    while draft.time < window && draft.faults.len() < FAULTS_LIMIT {
+        draft.round(&possible);
+    }
+    draft.finish(head, window, shrink)
+}
+
+/// The selectors that make sense for a kind on a cluster of this size; what occurs twice is drawn twice as often.
+fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
+    let all: &[&'static str] = match kind {
+        Kind::Kill => &["leader", "leader", "leader", "one", "one", "minority", "majority", "all"],
+        Kind::Pause => &["leader", "leader", "one", "minority"],
+        Kind::Partition => &[
+            "isolate-leader",
+            "isolate-leader",
+            "isolate-leader",
+            "random-halves",
+            "random-halves",
+            "halves",
+            "leader-minority",
+            "leader-minority",
+            "strand-leader",
+            "isolate-one",
+            "majorities-ring",
+            "bridge",
+            "deaf-leader",
+            "mute-leader",
+            "deaf-one",
+            "mute-one",
+            "clients-leader",
+            "clients-one",
+        ],
+        Kind::Latency => &["all", "some", "leader"],
+    };
+    all.iter().copied().filter(|selector| nodes >= nodes_needed(kind, selector)).collect()
+}
+
+fn nodes_needed(kind: Kind, selector: &str) -> usize {
+    match (kind, selector) {
+        (Kind::Kill | Kind::Pause, "minority")
+        | (Kind::Partition, "bridge" | "majorities-ring" | "leader-minority") => 3,
+        (Kind::Partition, selector) if selector.starts_with("clients") => 1,
+        (Kind::Partition | Kind::Latency, _) => 2,
+        (Kind::Kill | Kind::Pause, _) => 1,
+    }
+}
+
+/// A fault with times in seconds from the end of the quiet beginning.
+struct Drafted {
+    at: f64,
+    duration: f64,
+    kind: Kind,
+    selector: &'static str,
+    seed: u64,
+}
+
+struct Draft {
+    dice: Dice,
+    unit: f64,
+    nodes: usize,
+    /// Where the next step begins.
+    time: f64,
+    faults: Vec<Drafted>,
+}
+
+/// What a round is made of.
+#[derive(Clone, Copy)]
+enum Step {
+    Single(Kind),
+    Lag(Kind),
+    Tail,
+    Both(Kind, Kind),
+}
+
+impl Draft {
+    /// Every kind once, and the compositions that the kinds allow, in a random order.
+    fn round(&mut self, kinds: &[Kind]) {
+        let mut steps: Vec<Step> = kinds.iter().copied().map(Step::Single).collect();
+        let has = |kind| kinds.contains(&kind);
+        let laggards: Vec<Kind> =
+            [Kind::Pause, Kind::Partition].into_iter().filter(|kind| has(*kind) && self.nodes > 2).collect();
+        if has(Kind::Kill) {
+            steps.extend(self.dice.pick(&laggards).copied().map(Step::Lag));
+            steps.extend((has(Kind::Partition) && self.nodes > 2).then_some(Step::Tail));
+        } else if let [first, second, ..] = self.dice.shuffled(kinds)[..] {
+            steps.push(Step::Both(first, second));
+        }
+        for step in self.dice.shuffled(&steps) {
+            let begin = self.time;
+            let end = match step {
+                Step::Single(kind) => self.single(begin, kind),
+                Step::Lag(kind) => self.lag(begin, kind),
+                Step::Tail => self.tail(begin),
+                Step::Both(first, second) => self.both(begin, first, second),
+            };
+            self.time = end + self.dice.even(GAP_UNITS.0, GAP_UNITS.1) * self.unit;
+        }
+    }
+
+    fn single(&mut self, at: f64, kind: Kind) -> f64 {
+        let selector = self.selector(kind);
+        self.add(at, kind, selector)
+    }
+
+    fn lag(&mut self, begin: f64, laggard: Kind) -> f64 {
+        let behind: &[&'static str] = match laggard {
+            Kind::Partition => &["isolate-one", "leader-minority"],
+            _ => &["minority"],
+        };
+        let behind = self.dice.pick(behind).copied().expect("invariant: the choices are constant");
+        let back = self.add(begin, laggard, behind);
+        let dead = self.dice.even(DEAD_BEFORE_HEAL_UNITS.0, DEAD_BEFORE_HEAL_UNITS.1) * self.unit;
+        let end = self.add((back - dead).max(begin + self.unit / 2.0), Kind::Kill, "working-leader");
+        back.max(end)
+    }
+
+    fn tail(&mut self, begin: f64) -> f64 {
+        let cuts = ["strand-leader", "leader-minority"];
+        let cut = self.dice.pick(&cuts).copied().expect("invariant: the choices are constant");
+        let healed = self.add(begin, Kind::Partition, cut);
+        let end = self.add(begin + SUCCESSOR_UNITS * self.unit, Kind::Kill, "working-leader");
+        healed.max(end)
+    }
+
+    fn both(&mut self, begin: f64, first: Kind, second: Kind) -> f64 {
+        let end = self.single(begin, first);
+        let at = self.dice.even(begin, end);
+        end.max(self.single(at, second))
+    }
+
+    fn selector(&mut self, kind: Kind) -> &'static str {
+        let choices = selectors(kind, self.nodes);
+        self.dice.pick(&choices).copied().expect("invariant: kinds without selectors are not planned")
+    }
+
+    /// Adds a fault and returns its end.
+    fn add(&mut self, at: f64, kind: Kind, selector: &'static str) -> f64 {
+        let duration = self.dice.log_even(DURATION_UNITS.0, DURATION_UNITS.1) * self.unit;
+        let seed = self.dice.seed();
+        self.faults.push(Drafted { at, duration, kind, selector, seed });
+        at + duration
+    }
+
+    fn end(&self) -> f64 {
+        self.faults.iter().map(|fault| fault.at + fault.duration).fold(f64::MIN_POSITIVE, f64::max)
+    }
+
+    /// What fits into the window, after `shrink` was applied to all times.
+    fn finish(self, head: f64, window: f64, shrink: f64) -> Vec<ScheduledFault> {
+        let fits = |fault: &Drafted| (fault.at + fault.duration) * shrink <= window + f64::EPSILON * window;
+        let mut faults: Vec<ScheduledFault> = self
+            .faults
+            .into_iter()
+            .filter(fits)
+            .map(|fault| ScheduledFault {
+                at: milliseconds(head + fault.at * shrink),
+                duration: milliseconds(fault.duration * shrink),
+                kind: fault.kind.name().to_owned(),
+                selector: fault.selector.to_owned(),
+                seed: fault.seed,
+            })
+            .collect();
+        faults.sort_by_key(|fault| fault.at);
+        faults
+    }
+}
+
+/// Whole milliseconds, so that the last bit of a power function never shows in a schedule.
+fn milliseconds(seconds: f64) -> Nanos {
+    Nanos::from_millis((seconds * 1e3) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write;
+
+    const THREE: [Kind; 3] = [Kind::Kill, Kind::Pause, Kind::Partition];
+    const LOAD: Duration = Duration::from_secs(20);
+
+    fn units() -> [Duration; 3] {
+        [100, 300, 1000].map(Duration::from_millis)
+    }
+
+    fn count(faults: &[ScheduledFault], kind: Kind) -> usize {
+        faults.iter().filter(|fault| fault.kind == kind.name()).count()
+    }
+
+    #[test]
+    fn every_kind_occurs_twice_in_twenty_seconds() {
+        for unit in units() {
+            for seed in 0..300 {
+                let faults = plan(&THREE, seed, LOAD, unit, 3);
+                assert!(THREE.iter().all(|kind| count(&faults, *kind) >= 2), "seed {seed}, unit {unit:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn fast_system_sees_a_fault_every_other_second() {
+        let total: usize =
+            (0..300).map(|seed| plan(&THREE, seed, LOAD, Duration::from_millis(300), 3).len()).sum();
+        let mean = total as f64 / 300.0;
+        assert!((8.0..20.0).contains(&mean), "{mean} faults in 20 s");
+    }
+
+    #[test]
+    fn beginning_and_end_are_quiet() {
+        for unit in units() {
+            for seed in 0..300 {
+                let faults = plan(&Kind::ALL, seed, LOAD, unit, 5);
+                assert!(faults.iter().all(|fault| fault.at >= Nanos::from(QUIET_HEAD)));
+                let latest = Nanos::from(LOAD - QUIET_TAIL);
+                assert!(faults.iter().all(|fault| fault.at + fault.duration <= latest), "seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_round_has_a_lag_and_a_tail() {
+        let faults = plan(&THREE, 3, Duration::from_secs(600), Duration::from_millis(300), 5);
+        let successors = faults.iter().filter(|fault| fault.selector == "working-leader").count();
+        let rounds = count(&faults, Kind::Pause) * 2 / 3;
+        assert!(successors >= rounds && rounds > 20, "{successors} compositions in about {rounds} rounds");
+        for (i, kill) in faults.iter().enumerate().filter(|(_, fault)| fault.selector == "working-leader") {
+            let stands =
+                |other: &&ScheduledFault| other.at <= kill.at && kill.at <= other.at + other.duration;
+            assert!(faults[..i].iter().rev().take(2).any(|other| stands(&other)), "{kill:?} stands alone");
+        }
+    }
+
+    #[test]
+    fn kinds_that_do_not_kill_overlap_too() {
+        let faults =
+            plan(&[Kind::Pause, Kind::Latency], 3, Duration::from_secs(600), Duration::from_millis(300), 3);
+        let overlaps = faults.windows(2).filter(|pair| pair[1].at < pair[0].at + pair[0].duration).count();
+        assert!(overlaps * 6 > faults.len(), "{overlaps} of {} faults", faults.len());
+    }
+
+    #[test]
+    fn small_clusters_get_only_what_they_can_bear() {
+        assert_eq!(plan(&[Kind::Latency], 1, LOAD, LOAD / 20, 1), []);
+        for fault in plan(&Kind::ALL, 1, LOAD * 10, LOAD / 100, 2) {
+            assert!(
+                !["minority", "bridge", "majorities-ring", "leader-minority"]
+                    .contains(&fault.selector.as_str())
+            );
+        }
+        assert!(plan(&[], 1, LOAD, LOAD / 20, 3).is_empty());
+    }
+
+    #[test]
+    fn order_of_the_kinds_means_nothing() {
+        let unit = Duration::from_millis(300);
+        let reversed: Vec<Kind> = Kind::ALL.into_iter().rev().collect();
+        assert_eq!(plan(&Kind::ALL, 5, LOAD, unit, 3), plan(&reversed, 5, LOAD, unit, 3));
+    }
+
+    #[test]
+    fn schedule_of_a_seed_never_changes() {
+        let mut text = String::new();
+        for fault in plan(&THREE, 1, LOAD / 2, Duration::from_millis(300), 3) {
+            let (at, duration) = (fault.at.0 / 1_000_000, fault.duration.0 / 1_000_000);
+            writeln!(text, "{at} +{duration} {} {} {:016x}", fault.kind, fault.selector, fault.seed).unwrap();
+        }
+        assert_eq!(text, SCHEDULE_OF_SEED_1);
+    }
+
+    const SCHEDULE_OF_SEED_1: &str = "\
+1000 +231 partition isolate-one 6364e19057154771
+1082 +422 kill working-leader 0bf8928e8634aa31
+1941 +196 pause one 63556bec3ee5f100
+2322 +571 partition bridge 13caf658b1559d99
+3262 +392 partition leader-minority 10cebd7ad3bd8f1f
+3278 +462 kill working-leader db967f9ec7f7a655
+4135 +594 kill all 3ed1873f2790e998
+5210 +275 pause one 11127aa666ff6254
+5689 +407 partition isolate-one 47c5ca3e29929e0e
+6065 +550 kill working-leader 8c706cc3eb6a5113
+6975 +286 partition leader-minority 353028e6b83185a0
+6991 +172 kill working-leader 6f2eb1dbc98b5c08
+7547 +529 partition bridge 78ec98ae9e17eb36
+8230 +269 kill majority b00fa1d20d93a7cd
+";
+}

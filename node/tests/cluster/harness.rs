@@ -1,0 +1,197 @@
+//! A cluster of real servers on free ports of one runtime, and a raw HTTP client for it.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use node::server::{Listeners, serve};
+use node::{NodeError, Options};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// How long a test waits for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(10);
+
+pub(crate) struct Node {
+    pub(crate) options: Options,
+    task: Option<JoinHandle<Result<(), NodeError>>>,
+}
+
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Node>,
+    _data: TempDir,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("a JSON body")
+    }
+
+    pub(crate) fn error(&self) -> (u16, String) {
+        (self.status, self.json()["error"].as_str().expect("a word").to_owned())
+    }
+}
+
+pub(crate) fn any_port() -> SocketAddr {
+    "127.0.0.1:0".parse().expect("an address")
+}
+
+impl Cluster {
+    pub(crate) async fn start(count: usize) -> Self {
+        let data = TempDir::new().expect("a directory");
+        let mut listeners = Vec::new();
+        for _ in 0..count {
+            listeners.push(Listeners::bind(any_port(), any_port()).await.expect("free ports"));
+        }
+        let name = |position: usize| format!("n{}", position + 1);
+        let address = |listener: &Listeners| listener.peer_address().expect("a bound socket");
+        let cluster: BTreeMap<String, SocketAddr> = listeners
+            .iter()
+            .enumerate()
+            .map(|(position, listener)| (name(position), address(listener)))
+            .collect();
+        let mut nodes = Vec::new();
+        for (position, listeners) in listeners.into_iter().enumerate() {
+            let options = Options {
+                id: name(position),
+                data: data.path().join(name(position)),
+                client: listeners.client_address().expect("a bound socket"),
+                peer: address(&listeners),
+                cluster: cluster.clone(),
+                heartbeat: Duration::from_millis(20),
+                election: Duration::from_millis(150),
+                mutant: None,
+            };
+            let task = Some(tokio::spawn(serve(options.clone(), listeners, pending())));
+            nodes.push(Node { options, task });
+        }
+        Self { nodes, _data: data }
+    }
+
+    /// Ends a node as a crash would: nothing more is sent, nobody is told.
+    pub(crate) async fn kill(&mut self, position: usize) {
+        let task = self.nodes[position].task.take().expect("a running node");
+        task.abort();
+        let _ = task.await;
+    }
+
+    pub(crate) async fn restart(&mut self, position: usize) {
+        let options = self.nodes[position].options.clone();
+        let listeners = Listeners::bind(options.client, options.peer).await.expect("its own ports");
+        self.nodes[position].task = Some(tokio::spawn(serve(options, listeners, pending())));
+    }
+
+    pub(crate) async fn request(
+        &self,
+        position: usize,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> Option<Answer> {
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
+        let head = format!("{head}content-length: {}\r\n\r\n", body.len());
+        self.raw(position, &[head.as_bytes(), body].concat()).await
+    }
+
+    /// Sends bytes and reads one answer; `None` when the node is not there or says nothing.
+    pub(crate) async fn raw(&self, position: usize, bytes: &[u8]) -> Option<Answer> {
+        let exchange = async {
+            let mut stream = TcpStream::connect(self.nodes[position].options.client).await.ok()?;
+            stream.write_all(bytes).await.ok()?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.ok()?;
+            parse(&answer)
+        };
+        timeout(PATIENCE, exchange).await.expect("an answer or the end of the connection")
+    }
+
+    pub(crate) async fn status(&self, position: usize) -> Option<Value> {
+        Some(self.request(position, "GET", "/status", b"").await?.json())
+    }
+
+    /// Waits until some running node says that it leads, and that an entry of its term is committed.
+    pub(crate) async fn leader(&self) -> usize {
+        let search = async {
+            loop {
+                for position in (0..self.nodes.len()).filter(|&position| self.nodes[position].task.is_some())
+                {
+                    if self.leads(position).await {
+                        return position;
+                    }
+                }
+                sleep(POLL).await;
+            }
+        };
+        timeout(PATIENCE, search).await.expect("a leader")
+    }
+
+    /// A leader that answers a linearizable read has proved it.
+    async fn leads(&self, position: usize) -> bool {
+        matches!(
+            self.request(position, "GET", "/kv/no-such-key", b"").await,
+            Some(Answer { status: 404, .. })
+        )
+    }
+
+    /// Writes, at whichever node leads, until a write is acknowledged.
+    pub(crate) async fn put(&self, key: &str, value: &str) {
+        let attempts = async {
+            loop {
+                let leader = self.leader().await;
+                let answer = self.request(leader, "PUT", &format!("/kv/{key}"), value.as_bytes()).await;
+                if answer.is_some_and(|answer| answer.status == 200) {
+                    return;
+                }
+            }
+        };
+        timeout(PATIENCE, attempts).await.expect("an acknowledged write");
+    }
+
+    pub(crate) async fn get(&self, key: &str) -> Vec<u8> {
+        let attempts = async {
+            loop {
+                let leader = self.leader().await;
+                if let Some(Answer { status: 200, body, .. }) =
+                    self.request(leader, "GET", &format!("/kv/{key}"), b"").await
+                {
+                    return body;
+                }
+            }
+        };
+        timeout(PATIENCE, attempts).await.expect("a confirmed read")
+    }
+
+    /// Waits until a node has applied `value` under `key`.
+    pub(crate) async fn wait_for_local(&self, position: usize, key: &str, value: &str) {
+        let path = format!("/kv/{key}?consistency=local");
+        let wait = async {
+            loop {
+                match self.request(position, "GET", &path, b"").await {
+                    Some(Answer { status: 200, body, .. }) if body == value.as_bytes() => return,
+                    _ => sleep(POLL).await,
+                }
+            }
+        };
+        timeout(PATIENCE, wait).await.expect("replication");
+    }
+}
+
+fn parse(answer: &[u8]) -> Option<Answer> {
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = String::from_utf8(answer[..end].to_vec()).expect("a textual head").to_lowercase();
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some(Answer { status, head, body: answer[end + 4..].to_vec() })
+}

@@ -1,0 +1,70 @@
+//! `shakedown node`: one node of shakedown's own Raft server. The only file that names the crate `node`: to
+//! everything else it is a black box with sockets.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::usage;
+use crate::exit;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The name of this node
+    #[arg(long)]
+    id: String,
+    /// The data directory, which it keeps for itself
+    #[arg(long)]
+    data: PathBuf,
+    /// Where it listens for clients
+    #[arg(long, value_name = "ADDR")]
+    client: SocketAddr,
+    /// Where it listens for peers
+    #[arg(long, value_name = "ADDR")]
+    peer: SocketAddr,
+    /// By which address it reaches every node: n1=ADDR,n2=ADDR,…
+    #[arg(long, value_name = "ID=ADDR,…", value_delimiter = ',', value_parser = member)]
+    cluster: Vec<(String, SocketAddr)>,
+    /// The leader's heartbeat interval, in milliseconds
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    heartbeat_ms: u64,
+    /// The shortest election timeout, in milliseconds; the longest is twice that
+    #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u64).range(2..))]
+    election_ms: u64,
+    /// A deliberately wrong variant (builds with `--features mutants`)
+    #[arg(long, value_name = "ID")]
+    mutant: Option<String>,
+}
+
+pub(super) fn main(args: Args) -> anyhow::Result<u8> {
+    let mut cluster = BTreeMap::new();
+    for (id, address) in args.cluster {
+        if cluster.insert(id.clone(), address).is_some() {
+            return Err(usage(format!("--cluster names {id} twice")));
+        }
+    }
+    let options = node::Options {
+        id: args.id,
+        data: args.data,
+        client: args.client,
+        peer: args.peer,
+        cluster,
+        heartbeat: Duration::from_millis(args.heartbeat_ms),
+        election: Duration::from_millis(args.election_ms),
+        mutant: args.mutant,
+    };
+    node::run(options)?;
+    Ok(exit::VALID)
+}
+
+fn member(text: &str) -> Result<(String, SocketAddr), String> {
+    let (id, address) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form n1=127.0.0.1:7001"))?;
+    let address = address.parse().map_err(|_| format!("`{address}` is no address such as 127.0.0.1:7001"))?;
+    Ok((id.to_owned(), address))
+}
+
+/// The ids and titles of the deliberately wrong variants that this build has.
+pub(super) fn mutants() -> &'static [(&'static str, &'static str)] {
+    node::mutant_ids()
+}

@@ -1,0 +1,203 @@
+//! `shakedown run`: what the user typed becomes a plan; the plan is run.
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use targets::Executable;
+use workloads::Reads;
+
+use super::usage;
+use crate::expect::Expect;
+use crate::plan::{CONCURRENCY_LIMIT, NODE_LIMIT, Plan, parse_kinds};
+use crate::{exit, run};
+
+/// The longest run; longer ones belong into several.
+const TIME_LIMIT: Duration = Duration::from_secs(24 * 3600);
+/// Operations per second that one machine can record.
+const RATE_LIMIT: f64 = 1e6;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The system under test (see `shakedown list targets`)
+    #[arg(default_value = "raft")]
+    target: String,
+    /// What clients do (see `shakedown list workloads`)
+    #[arg(long, default_value = "register")]
+    workload: String,
+    /// Which faults, separated by commas, or `none` (see `shakedown list nemeses`)
+    #[arg(long, default_value = "kill,pause,partition", value_delimiter = ',')]
+    nemesis: Vec<String>,
+    /// How many nodes
+    #[arg(long, default_value_t = 5)]
+    nodes: usize,
+    /// How long the load lasts, such as 20s, 500ms or 2m
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    time_limit: Duration,
+    /// Operations per second, all workers together; 0 = as fast as possible [default: the workload's]
+    #[arg(long)]
+    rate: Option<f64>,
+    /// How many workers; `2n` means twice the nodes
+    #[arg(long, default_value = "2n")]
+    concurrency: String,
+    /// The seed of templates and faults [default: drawn and shown]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The directory that keeps runs
+    #[arg(long, default_value = "store", value_name = "STORE")]
+    out: PathBuf,
+    /// `valid`, `violation` or `violation:KIND`: a known-bad configuration inverts its run
+    #[arg(long, default_value = "valid")]
+    expect: String,
+    /// Another build of the target
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+    /// How reads are made: `linearizable`, or `local` (from the memory of the node that is asked: a way to see a
+    /// violation)
+    #[arg(long, default_value = "linearizable")]
+    read_consistency: String,
+    /// A deliberately wrong variant of the Raft server (builds with `--features mutants`)
+    #[arg(long, value_name = "ID")]
+    mutant: Option<String>,
+}
+
+pub(super) fn main(args: Args) -> anyhow::Result<u8> {
+    let out = args.out.clone();
+    let plan = plan(args)?;
+    run::to_exit_code(plan, &out)
+}
+
+fn plan(args: Args) -> anyhow::Result<Plan> {
+    let target = targets::find(&args.target).ok_or_else(|| {
+        let known: Vec<&str> = targets::all().iter().map(|t| t.name()).collect();
+        usage(format!("unknown target `{}`; known are {}", args.target, known.join(", ")))
+    })?;
+    let workload = workloads::find(&args.workload).ok_or_else(|| {
+        let known: Vec<&str> = workloads::all().iter().map(|w| w.name()).collect();
+        usage(format!("unknown workload `{}`; known are {}", args.workload, known.join(", ")))
+    })?;
+    let nemesis: Vec<String> = if args.nemesis == ["none"] { Vec::new() } else { args.nemesis };
+    parse_kinds(&nemesis).map_err(usage)?;
+    args.expect.parse::<Expect>().map_err(|e| usage(format!("--expect {}: {e}", args.expect)))?;
+    reads(&args.read_consistency)?;
+    if !(1..=NODE_LIMIT).contains(&args.nodes) {
+        return Err(usage(format!("--nodes {}: between 1 and {NODE_LIMIT} are possible", args.nodes)));
+    }
+    let rate = args.rate.unwrap_or(workload.default_rate());
+    if !(0.0..=RATE_LIMIT).contains(&rate) {
+        return Err(usage(format!("--rate {rate}: between 0 and {RATE_LIMIT} operations per second are possible")));
+    }
+    if args.time_limit.is_zero() || args.time_limit > TIME_LIMIT {
+        return Err(usage(format!("--time-limit: between 1ms and {} h are possible", TIME_LIMIT.as_secs() / 3600)));
+    }
+    mutant(args.mutant.as_deref(), target.executable())?;
+    Plan {
+        target: args.target,
+        workload: args.workload,
+        nemesis,
+        nodes: args.nodes,
+        concurrency: concurrency(&args.concurrency, args.nodes)?,
+        rate,
+        time_limit_ms: u64::try_from(args.time_limit.as_millis()).expect("invariant: within the limit"),
+        seed: args.seed.unwrap_or_else(draw_seed),
+        read_consistency: args.read_consistency,
+        mutant: args.mutant,
+        schedule: Vec::new(),
+        binary: args.binary,
+        expect: args.expect,
+    }
+    .with_schedule()
+}
+
+fn reads(name: &str) -> anyhow::Result<()> {
+    let known = [Reads::Linearizable, Reads::Local].map(Reads::name);
+    if known.contains(&name) {
+        return Ok(());
+    }
+    Err(usage(format!("--read-consistency {name}: known are {}", known.join(" and "))))
+}
+
+fn mutant(id: Option<&str>, executable: Executable) -> anyhow::Result<()> {
+    let Some(id) = id else { return Ok(()) };
+    if executable != Executable::This {
+        return Err(usage("--mutant: only the target `raft` has mutants"));
+    }
+    let known: Vec<&str> = super::node::mutants().iter().map(|(id, _)| *id).collect();
+    match known.contains(&id) {
+        true => Ok(()),
+        false if known.is_empty() => Err(usage(format!(
+            "--mutant {id}: this build has no mutants; use `cargo run --release --features mutants -- run --mutant {id}`"
+        ))),
+        false => Err(usage(format!("--mutant {id}: known are {}", known.join(", ")))),
+    }
+}
+
+/// A number of workers, or a multiple of the nodes.
+fn concurrency(text: &str, nodes: usize) -> anyhow::Result<u32> {
+    let number = |digits: &str| digits.parse::<u32>().ok().filter(|n| *n > 0);
+    let workers = match text.strip_suffix('n') {
+        Some("") => u32::try_from(nodes).ok(),
+        Some(times) => number(times).and_then(|times| times.checked_mul(u32::try_from(nodes).ok()?)),
+        None => number(text),
+    };
+    workers.filter(|workers| *workers <= CONCURRENCY_LIMIT).ok_or_else(|| {
+        usage(format!(
+            "--concurrency {text}: a number of workers such as 10, or a multiple of the nodes such as 2n; at most {CONCURRENCY_LIMIT}"
+        ))
+    })
+}
+
+fn draw_seed() -> u64 {
+    // Short enough to be typed again.
+    RandomState::new().hash_one(std::process::id()) >> 32
+}
+
+/// A duration with its unit; a bare number means seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let parsed: jiff::SignedDuration =
+        text.parse().map_err(|_| format!("`{text}` is no duration; write 20s, 500ms or 2m"))?;
+    parsed.try_into().map_err(|_| format!("`{text}` is negative"))
+}
+
+/// The exit code of several runs: the gravest wins (violation, infrastructure, unknown, valid).
+pub(super) fn gravest(codes: &[u8]) -> u8 {
+    let order = [exit::VIOLATION, exit::INFRASTRUCTURE, exit::UNKNOWN, exit::VALID];
+    order.into_iter().find(|code| codes.contains(code)).unwrap_or(exit::NOTHING_SELECTED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn concurrency_is_a_number_or_a_multiple_of_the_nodes() {
+        assert_eq!(concurrency("2n", 5).unwrap(), 10);
+        assert_eq!(concurrency("n", 3).unwrap(), 3);
+        assert_eq!(concurrency("7", 5).unwrap(), 7);
+        for wrong in ["0", "0n", "x", "2m", "-1", "1001", "400n"] {
+            assert!(concurrency(wrong, 5).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn duration_has_a_unit_or_means_seconds() {
+        assert_eq!(duration("20s"), Ok(Duration::from_secs(20)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
+        assert!(duration("soon").is_err());
+        assert!(duration("-5s").is_err());
+    }
+
+    #[test]
+    fn gravest_code_wins_over_several_runs() {
+        assert_eq!(gravest(&[0, 3, 5, 1]), 1);
+        assert_eq!(gravest(&[0, 3, 5]), 5);
+        assert_eq!(gravest(&[0, 3]), 3);
+        assert_eq!(gravest(&[0, 0]), 0);
+        assert_eq!(gravest(&[]), 4);
+    }
+}

@@ -1,0 +1,114 @@
+//! `shakedown selftest`: the canaries. Deliberately wrong variants of the Raft server go through ordinary runs, and the
+//! suite must convict each; the unmutated server goes along and must not be convicted.
+
+use std::path::PathBuf;
+
+use checker::RunOutcome;
+
+use super::usage;
+use crate::plan::Plan;
+use crate::{exit, run};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Which mutants, separated by commas [default: all]
+    #[arg(long, value_delimiter = ',')]
+    mutants: Vec<String>,
+    /// How many seeds each, counted from --seed
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    seeds: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How long each run lasts, in seconds
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// The directory that keeps runs
+    #[arg(long, default_value = "store", value_name = "STORE")]
+    out: PathBuf,
+}
+
+/// One row of the table.
+struct Row {
+    id: String,
+    title: String,
+    seed: u64,
+    detected: Option<(String, Option<f64>)>,
+    outcome: RunOutcome,
+    report: PathBuf,
+}
+
+pub(super) fn main(args: Args) -> anyhow::Result<u8> {
+    let selected = select(&args)?;
+    if selected.is_empty() {
+        println!("{:>12} no mutant was selected", "nothing:");
+        return Ok(exit::NOTHING_SELECTED);
+    }
+    let mut rows = Vec::new();
+    for (id, title) in std::iter::once((None, "the unmutated server")).chain(selected) {
+        for seed in args.seed..args.seed.saturating_add(args.seeds) {
+            rows.push(trial(&args, id, title, seed)?);
+        }
+    }
+    print(&rows);
+    let wrong = rows.iter().filter(|row| row.detected.is_some() == (row.id == "-")).count();
+    let undecided = rows.iter().filter(|row| row.id == "-" && row.outcome != RunOutcome::Valid).count();
+    println!("{:>12} {} runs, {wrong} not as they must be", "selftest:", rows.len());
+    Ok(if wrong + undecided == 0 { exit::VALID } else { exit::VIOLATION })
+}
+
+fn select(args: &Args) -> anyhow::Result<Vec<(Option<&'static str>, &'static str)>> {
+    let known = super::node::mutants();
+    if known.is_empty() {
+        return Err(usage(
+            "this build has no mutants; use `cargo run --release --features mutants -- selftest`",
+        ));
+    }
+    if let Some(unknown) = args.mutants.iter().find(|id| !known.iter().any(|(known, _)| known == id)) {
+        let names: Vec<&str> = known.iter().map(|(id, _)| *id).collect();
+        return Err(usage(format!("--mutants {unknown}: known are {}", names.join(", "))));
+    }
+    let chosen = |id: &str| args.mutants.is_empty() || args.mutants.iter().any(|m| m == id);
+    Ok(known.iter().filter(|(id, _)| chosen(id)).map(|(id, title)| (Some(*id), *title)).collect())
+}
+
+fn trial(args: &Args, mutant: Option<&str>, title: &str, seed: u64) -> anyhow::Result<Row> {
+    let plan = Plan {
+        target: "raft".into(),
+        workload: "register".into(),
+        nemesis: ["kill", "pause", "partition"].map(String::from).to_vec(),
+        nodes: 5,
+        concurrency: 10,
+        rate: workloads::find("register").expect("invariant: it exists").default_rate(),
+        time_limit_ms: args.seconds * 1000,
+        seed,
+        read_consistency: "linearizable".into(),
+        mutant: mutant.map(str::to_owned),
+        schedule: Vec::new(),
+        binary: None,
+        expect: if mutant.is_some() { "violation".into() } else { "valid".into() },
+    };
+    let outcome = run::to_report(plan.with_schedule()?, &args.out)?;
+    let detected = outcome.verdict.anomalies.first().map(|a| (a.kind.clone(), outcome.first_anomaly_seconds));
+    Ok(Row {
+        id: mutant.unwrap_or("-").to_owned(),
+        title: title.to_owned(),
+        seed,
+        detected,
+        outcome: outcome.verdict.outcome,
+        report: outcome.report,
+    })
+}
+
+fn print(rows: &[Row]) {
+    println!();
+    println!("{:<7} {:<44} {:>5}  {:<34} report", "mutant", "what is wrong", "seed", "result");
+    for row in rows {
+        let result = match &row.detected {
+            Some((kind, Some(after))) => format!("detected: {kind} after {after:.1} s"),
+            Some((kind, None)) => format!("detected: {kind}"),
+            None => format!("not detected ({:?})", row.outcome),
+        };
+        println!("{:<7} {:<44} {:>5}  {:<34} {}", row.id, row.title, row.seed, result, row.report.display());
+    }
+}

@@ -1,0 +1,154 @@
+//! What a run shall be, as a pure value: everything that the user asked for, validated, with every default filled in.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use history::{NodeId, RunInfo, ScheduledFault};
+use nemesis::Kind;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use targets::Target;
+use workloads::{Reads, Workload};
+
+use crate::expect::Expect;
+
+/// The most nodes of a cluster; links grow with the square of it.
+pub(crate) const NODE_LIMIT: usize = 9;
+/// The most workers of a run.
+pub(crate) const CONCURRENCY_LIMIT: u32 = 1000;
+
+/// A run, as data.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Plan {
+    pub(crate) target: String,
+    pub(crate) workload: String,
+    pub(crate) nemesis: Vec<String>,
+    pub(crate) nodes: usize,
+    pub(crate) concurrency: u32,
+    pub(crate) rate: f64,
+    pub(crate) time_limit_ms: u64,
+    pub(crate) seed: u64,
+    pub(crate) read_consistency: String,
+    pub(crate) mutant: Option<String>,
+    pub(crate) schedule: Vec<ScheduledFault>,
+    /// Not part of the identity: the digest of the binary is.
+    #[serde(skip)]
+    pub(crate) binary: Option<PathBuf>,
+    /// Not part of the identity: it judges a run and does not change it.
+    #[serde(skip)]
+    pub(crate) expect: String,
+}
+
+impl Plan {
+    /// The target. A plan is made from names that exist.
+    pub(crate) fn target(&self) -> Box<dyn Target> {
+        targets::find(&self.target).expect("invariant: plans are validated")
+    }
+
+    /// The workload.
+    pub(crate) fn workload(&self) -> Box<dyn Workload> {
+        workloads::find(&self.workload).expect("invariant: plans are validated")
+    }
+
+    /// How reads are made.
+    pub(crate) fn reads(&self) -> Reads {
+        if self.read_consistency == Reads::Local.name() { Reads::Local } else { Reads::Linearizable }
+    }
+
+    /// The names of the nodes.
+    pub(crate) fn node_ids(&self) -> Vec<NodeId> {
+        (1..=self.nodes).map(NodeId::numbered).collect()
+    }
+
+    /// How long the load lasts.
+    pub(crate) fn time_limit(&self) -> Duration {
+        Duration::from_millis(self.time_limit_ms)
+    }
+
+    /// What the user expects.
+    pub(crate) fn expect(&self) -> Expect {
+        self.expect.parse().expect("invariant: plans are validated")
+    }
+
+    /// Plans the faults from the seed.
+    pub(crate) fn with_schedule(mut self) -> anyhow::Result<Self> {
+        let kinds: Vec<Kind> = parse_kinds(&self.nemesis)?;
+        let unit = self.target().election_timeout();
+        self.schedule = nemesis::schedule::plan(&kinds, self.seed, self.time_limit(), unit, self.nodes);
+        Ok(self)
+    }
+
+    /// The plan of a recorded run, with its very schedule.
+    pub(crate) fn of_run(info: &RunInfo) -> anyhow::Result<Self> {
+        let target = targets::find(&info.target)
+            .ok_or_else(|| anyhow!("run.json names the target `{}`, which this build does not have", info.target))?;
+        workloads::find(&info.workload).ok_or_else(|| {
+            anyhow!("run.json names the workload `{}`, which this build does not have", info.workload)
+        })?;
+        parse_kinds(&info.nemesis)?;
+        info.expect.parse::<Expect>().map_err(|e| anyhow!("run.json: {e}"))?;
+        let own = target.executable() == targets::Executable::This;
+        Ok(Self {
+            target: info.target.clone(),
+            workload: info.workload.clone(),
+            nemesis: info.nemesis.clone(),
+            nodes: info.nodes.len(),
+            concurrency: info.concurrency,
+            rate: info.rate,
+            time_limit_ms: info.time_limit_ms,
+            seed: info.seed,
+            read_consistency: info.read_consistency.clone(),
+            mutant: info.mutant.clone(),
+            schedule: info.schedule.clone(),
+            binary: (!own).then(|| PathBuf::from(&info.target_binary)),
+            expect: info.expect.clone(),
+        })
+    }
+
+    /// The identity of the plan: same plan, same binaries, same id.
+    pub(crate) fn id(&self, target_digest: &str, suite_digest: &str) -> anyhow::Result<String> {
+        const ID_DIGITS: usize = 12;
+        let mut hash = Sha256::new();
+        hash.update(serde_json::to_vec(self).context("cannot serialize the plan")?);
+        hash.update(target_digest);
+        hash.update(suite_digest);
+        let digest = crate::digest::hex(&hash.finalize());
+        Ok(format!("{}-{}-{}", self.target, self.workload, &digest[..ID_DIGITS]))
+    }
+
+    /// The command that repeats the run.
+    pub(crate) fn repro(&self) -> String {
+        let nemesis = if self.nemesis.is_empty() { "none".to_owned() } else { self.nemesis.join(",") };
+        let mut command = format!(
+            "shakedown run {} --workload {} --nemesis {nemesis} --nodes {} --time-limit {}ms --rate {} --concurrency {} --seed {}",
+            self.target, self.workload, self.nodes, self.time_limit_ms, self.rate, self.concurrency, self.seed
+        );
+        if self.reads() == Reads::Local {
+            command.push_str(" --read-consistency local");
+        }
+        if let Some(mutant) = &self.mutant {
+            command.push_str(&format!(" --mutant {mutant}"));
+        }
+        if let Some(binary) = &self.binary {
+            command.push_str(&format!(" --binary {}", binary.display()));
+        }
+        if self.expect != "valid" {
+            command.push_str(&format!(" --expect {}", self.expect));
+        }
+        command
+    }
+}
+
+/// The kinds of faults by their names.
+pub(crate) fn parse_kinds(names: &[String]) -> anyhow::Result<Vec<Kind>> {
+    names
+        .iter()
+        .map(|name| {
+            name.parse::<Kind>().map_err(|_| {
+                let known: Vec<String> = Kind::ALL.iter().map(ToString::to_string).collect();
+                anyhow!("unknown nemesis `{name}`; known are {} and `none` (see `shakedown list nemeses`)", known.join(", "))
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,317 @@
+//! The cluster of a run: real processes, spawned by the guardian, behind links that the nemesis controls.
+//!
+//! What the target knows (arguments, who leads, how a write is made) and what the nemesis knows (processes, links) meet
+//! here and nowhere else.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use history::{NodeId, RunEvent, RunPaths};
+use nemesis::guardian::NodeCommand;
+use nemesis::links::Stranger;
+use nemesis::{Cluster, EventSink, Links, Processes};
+use tokio::sync::watch;
+use targets::{ClientOptions, Launch, Leadership, Peering, Replica, StatusProbe, Target};
+use workloads::{Completion, Reads, Request};
+
+use super::address::AddressBlock;
+use super::logs;
+use crate::plan::Plan;
+
+/// How long a cluster may take to commit its first write.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+/// The pause between two attempts to write.
+const WRITE_PAUSE: Duration = Duration::from_millis(20);
+/// How long replicas may take to apply the same part of the log once nobody writes any more.
+const REPLICA_LIMIT: Duration = Duration::from_secs(5);
+/// How long a node may take to say who leads.
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
+/// How often the nodes are asked who leads.
+const LEADER_PERIOD: Duration = Duration::from_millis(50);
+/// The variable by which everything that belongs to a run can be found.
+const RUN_VARIABLE: &str = "SHAKEDOWN_RUN_DIR";
+/// The key of the harness's own writes, which no workload uses.
+const OWN_KEY: &str = "shakedown";
+
+/// A running cluster.
+pub(crate) struct RunCluster {
+    pub(crate) target: Arc<dyn Target>,
+    pub(crate) processes: Arc<Processes>,
+    pub(crate) links: Links,
+    /// Where clients reach each node: through the links.
+    pub(crate) endpoints: BTreeMap<NodeId, SocketAddr>,
+    nodes: Vec<NodeId>,
+    /// Where the harness itself reaches each node, past the links.
+    direct: BTreeMap<NodeId, SocketAddr>,
+    probe: Box<dyn StatusProbe>,
+    /// Who led when the nodes were asked last.
+    leader: watch::Sender<Option<NodeId>>,
+    paths: RunPaths,
+    _addresses: AddressBlock,
+}
+
+impl RunCluster {
+    /// Starts the guardian, the links and every node. The nodes may not be ready yet.
+    pub(crate) async fn start(plan: &Plan, binary: &Path, paths: &RunPaths, sink: &EventSink) -> anyhow::Result<Arc<Self>> {
+        let target: Arc<dyn Target> = Arc::from(plan.target());
+        let addresses = AddressBlock::claim()?;
+        let mut guardian = Command::new(std::env::current_exe().context("cannot find this executable")?);
+        guardian.arg("guardian").env(RUN_VARIABLE, &paths.dir);
+        let processes = Processes::start(guardian, sink.clone()).await?;
+        let links = Links::new(processes.registry().clone()).await.context("cannot set up links")?;
+        let nodes = plan.node_ids();
+        let direct: BTreeMap<NodeId, SocketAddr> =
+            nodes.iter().enumerate().map(|(i, node)| (node.clone(), addresses.client(i))).collect();
+        let mut endpoints = BTreeMap::new();
+        for (node, address) in &direct {
+            endpoints.insert(node.clone(), links.listen_clients(node, *address).await?);
+        }
+        let probe = target.status_probe().context("cannot set up the status probe")?;
+        let cluster = Self {
+            target,
+            processes,
+            links,
+            endpoints,
+            nodes,
+            direct,
+            probe,
+            leader: watch::Sender::new(None),
+            paths: paths.clone(),
+            _addresses: addresses,
+        };
+        cluster.launch_all(plan, binary).await?;
+        Ok(Arc::new(cluster))
+    }
+
+    async fn launch_all(&self, plan: &Plan, binary: &Path) -> anyhow::Result<()> {
+        let executable = self.processes.open(binary).await.with_context(|| format!("cannot open {}", binary.display()))?;
+        let listeners = self.peer_listeners().await?;
+        for (i, node) in self.nodes.iter().enumerate() {
+            let directory = self.paths.node(node);
+            let launch = Launch {
+                node: node.clone(),
+                data: directory.join("data"),
+                client_listen: self.direct[node],
+                peer_listen: self._addresses.peer(i),
+                peers: listeners[node].clone(),
+                mutant: plan.mutant.clone(),
+            };
+            let command = self.target.command(&launch);
+            let name = binary.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let command = NodeCommand {
+                executable,
+                arguments: std::iter::once(name).chain(command.args).collect(),
+                environment: self.environment(command.env),
+                stdout: directory.join("stdout.log"),
+                stderr: directory.join("stderr.log"),
+                directory,
+                account: None,
+            };
+            self.processes.add(node.clone(), command);
+        }
+        for node in &self.nodes {
+            self.processes.launch(node).await.with_context(|| format!("cannot start node {node}"))?;
+        }
+        Ok(())
+    }
+
+    /// By which address each node reaches each other: a listener of the links. Its own entry is where it listens.
+    async fn peer_listeners(&self) -> anyhow::Result<BTreeMap<NodeId, BTreeMap<NodeId, SocketAddr>>> {
+        let mut shared = BTreeMap::new();
+        if self.target.peering() == Peering::Advertised {
+            for (i, node) in self.nodes.iter().enumerate() {
+                shared.insert(node.clone(), self.links.listen_attributed(node, self._addresses.peer(i), Stranger::IsRefused).await?);
+            }
+            return Ok(self.nodes.iter().map(|node| (node.clone(), shared.clone())).collect());
+        }
+        let mut listeners = BTreeMap::new();
+        for source in &self.nodes {
+            let mut peers = BTreeMap::new();
+            for (i, node) in self.nodes.iter().enumerate() {
+                let upstream = self._addresses.peer(i);
+                let address =
+                    if node == source { upstream } else { self.links.listen_pair(source, node, upstream).await? };
+                peers.insert(node.clone(), address);
+            }
+            listeners.insert(source.clone(), peers);
+        }
+        Ok(listeners)
+    }
+
+    /// What a node finds in its environment: little, and the same everywhere.
+    fn environment(&self, more: BTreeMap<String, String>) -> Vec<(String, String)> {
+        let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".into());
+        let fixed = [
+            ("PATH", path),
+            ("HOME", self.paths.dir.display().to_string()),
+            ("LANG", "C.UTF-8".to_owned()),
+            ("TZ", "UTC".to_owned()),
+            (RUN_VARIABLE, self.paths.dir.display().to_string()),
+        ];
+        fixed.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(more).collect()
+    }
+
+    /// Waits until a write was committed; before that nothing means anything.
+    pub(crate) async fn ready(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + READY_LIMIT;
+        for attempt in 0.. {
+            let node = &self.nodes[attempt % self.nodes.len()];
+            if self.write_through(node).await {
+                return Ok(());
+            }
+            self.all_alive()?;
+            if Instant::now() > deadline {
+                return Err(anyhow!(
+                    "no write was committed within {} s of the start; the nodes' logs are in {}; the last lines of {node}:\n{}",
+                    READY_LIMIT.as_secs(),
+                    self.paths.nodes().display(),
+                    self.last_words(node)
+                ));
+            }
+            tokio::time::sleep(WRITE_PAUSE).await;
+        }
+        unreachable!("invariant: the loop ends at its deadline")
+    }
+
+    /// Writes a value of the harness's own through one node; whether it was acknowledged.
+    async fn write_through(&self, node: &NodeId) -> bool {
+        let options =
+            ClientOptions { home: node.clone(), endpoints: self.endpoints.clone(), reads: Reads::Linearizable };
+        let Ok(mut client) = self.target.client(&options) else { return false };
+        let request = Request::Write { key: OWN_KEY.into(), value: 1 };
+        matches!(client.invoke(&request).await, Completion::Ok(_))
+    }
+
+    /// How long it takes until a write is acknowledged again; `None` when that is longer than the limit.
+    pub(crate) async fn recovery(&self, limit: Duration) -> Option<Duration> {
+        let start = Instant::now();
+        for attempt in 0.. {
+            if self.write_through(&self.nodes[attempt % self.nodes.len()]).await {
+                return Some(start.elapsed());
+            }
+            if start.elapsed() > limit {
+                return None;
+            }
+            tokio::time::sleep(WRITE_PAUSE).await;
+        }
+        None
+    }
+
+    /// An error with the last words of the first node that has ended.
+    fn all_alive(&self) -> anyhow::Result<()> {
+        for node in &self.nodes {
+            if self.processes.identity(node).is_some() {
+                continue;
+            }
+            let status = self.processes.last_end(node).map_or("no status".into(), |(_, status)| status.to_string());
+            return Err(anyhow!(
+                "node {node} ended with {status} before any write was acknowledged; its stderr.log in {} ends with:\n{}",
+                self.paths.node(node).display(),
+                self.last_words(node)
+            ));
+        }
+        Ok(())
+    }
+
+    fn last_words(&self, node: &NodeId) -> String {
+        let dir = self.paths.node(node);
+        let tail = logs::tail(&dir.join("stderr.log"));
+        if tail == "(empty)" { logs::tail(&dir.join("stdout.log")) } else { tail }
+    }
+
+    /// Asks every node at the same time who leads; the claim with the highest term counts.
+    pub(crate) async fn leadership(&self) -> Option<(NodeId, Leadership)> {
+        let asked: Vec<_> = self
+            .direct
+            .iter()
+            .filter(|(node, _)| self.processes.is_active(node))
+            .map(|(node, address)| (node.clone(), tokio::spawn(self.probe.leadership(*address))))
+            .collect();
+        let mut leader: Option<(NodeId, Leadership)> = None;
+        for (node, answer) in asked {
+            let Ok(Ok(Some(answer))) = tokio::time::timeout(PROBE_LIMIT, answer).await else { continue };
+            if answer.leads && leader.as_ref().is_none_or(|(_, best)| answer.term > best.term) {
+                leader = Some((node, answer));
+            }
+        }
+        leader
+    }
+
+    /// What every replica holds, once all have applied the same part of the log; what is known when they do not come
+    /// to that in time.
+    pub(crate) async fn replicas(&self) -> Vec<(NodeId, Replica)> {
+        let deadline = Instant::now() + REPLICA_LIMIT;
+        loop {
+            let mut replicas = Vec::new();
+            for (node, address) in &self.direct {
+                replicas.extend(self.probe.replica(*address).await.map(|replica| (node.clone(), replica)));
+            }
+            let level = replicas.windows(2).all(|pair| pair[0].1.applied == pair[1].1.applied);
+            if (level && replicas.len() == self.nodes.len()) || Instant::now() > deadline {
+                return replicas;
+            }
+            tokio::time::sleep(WRITE_PAUSE).await;
+        }
+    }
+
+    /// Connections between nodes that do not pass the links, so that no fault can reach them.
+    pub(crate) fn bypasses(&self) -> anyhow::Result<Vec<String>> {
+        let found = self.links.audit().context("cannot look for connections that bypass the links")?;
+        Ok(found.iter().map(ToString::to_string).collect())
+    }
+
+    /// Records every change of leadership, and keeps the present leader for the nemesis, until it is aborted.
+    pub(crate) async fn watch_leader(self: Arc<Self>, sink: EventSink) {
+        let mut last = None;
+        loop {
+            let leader = self.leadership().await.map(|(node, answer)| (node, answer.term));
+            if leader != last {
+                let (node, term) = leader.clone().map_or((None, 0), |(node, term)| (Some(node), term));
+                self.leader.send_replace(node.clone());
+                sink.record(RunEvent::Leader { time: sink.now(), node, term }).await;
+                last = leader;
+            }
+            tokio::time::sleep(LEADER_PERIOD).await;
+        }
+    }
+}
+
+impl Cluster for RunCluster {
+    fn processes(&self) -> &Processes {
+        &self.processes
+    }
+
+    fn links(&self) -> &Links {
+        &self.links
+    }
+
+    fn unit(&self) -> Duration {
+        self.target.election_timeout()
+    }
+
+    async fn leader(&self) -> Option<NodeId> {
+        self.leader.borrow().clone()
+    }
+
+    async fn wait_ready(&self, node: &NodeId, limit: Duration) -> Result<(), String> {
+        let address = *self.direct.get(node).ok_or_else(|| format!("{node} is not a node of this cluster"))?;
+        let deadline = Instant::now() + limit;
+        loop {
+            if self.probe.leadership(address).await.is_some() {
+                return Ok(());
+            }
+            if self.processes.identity(node).is_none() {
+                return Err(format!("it ended; its log ends with: {}", self.last_words(node)));
+            }
+            if Instant::now() > deadline {
+                return Err(format!("it gives no status at {address}; its log ends with: {}", self.last_words(node)));
+            }
+            tokio::time::sleep(WRITE_PAUSE).await;
+        }
+    }
+}
