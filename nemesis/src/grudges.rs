@@ -70,6 +70,14 @@ pub(crate) fn minority_of(node: &NodeId, nodes: &[NodeId]) -> Grudges {
     split(&with_node, rest)
 }
 
+/// As many others as make a minority, and the node with the rest, do not hear each other.
+pub(crate) fn minority_without(node: &NodeId, nodes: &[NodeId]) -> Grudges {
+    let others = others(node, nodes);
+    let (few, rest) = others.split_at(minority(nodes.len()).min(others.len()));
+    let with_node: Vec<NodeId> = rest.iter().chain([node]).cloned().collect();
+    split(few, &with_node)
+}
+
 /// No client hears the node, or is heard by it.
 pub(crate) fn cut_clients(node: &NodeId) -> Grudges {
     Link::both(Endpoint::Clients, node).into()
@@ -159,6 +167,8 @@ mod tests {
             let all = nodes(count);
             let grudges = minority_of(&all[0], &all);
             assert_eq!(heard(&all[0], &all, &grudges).len(), (count - 1) / 2);
+            let grudges = minority_without(&all[0], &all);
+            assert_eq!(heard(&all[0], &all, &grudges).len(), count - (count - 1) / 2);
         }
     }
 

@@ -1,7 +1,8 @@
 //! Cuts links between nodes, or between clients and a node, by holding their bytes.
 //!
 //! Guarantees: after `heal` every link that no other fault holds passes bytes again, and no byte was dropped from a stream
-//! that was not reset. One partition in three resets the connections of the pairs that it cuts. Nodes that are
+//! that was not reset. One partition in two resets the connections of the pairs of nodes that it cuts, and
+//! a stranded leader always loses them. Nodes that are
 //! cut off from each other stay reachable for clients, unless clients are what is cut. It does not reorder packets.
 //!
 //! Evidence: canaries sent in the name of the source, which passed before, do not arrive. Healed: they do.
@@ -18,7 +19,7 @@ use crate::links::{FaultId, LinkStats, Rule};
 use crate::{Cluster, Link, Links, quorum};
 
 /// One partition in so many resets connections.
-const RESETS_ONE_IN: usize = 3;
+const RESETS_ONE_IN: usize = 2;
 
 /// A partition of some shape.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Fault for Partition {
         if grudges.is_empty() {
             return Err(Skip(format!("{} nodes cannot be parted like that", nodes.len())));
         }
-        let resets = Dice::new(!request.seed).one_in(RESETS_ONE_IN);
+        let resets = request.selector == "strand-leader" || Dice::new(!request.seed).one_in(RESETS_ONE_IN);
         let cut: Vec<Link> = grudges.into_iter().collect();
         let leaves_quorum = quorum::is_left_after(cluster, &[], &cut);
         let how = if resets { "; resets connections" } else { "; holds bytes" };
@@ -60,7 +61,8 @@ impl Fault for Partition {
             links.impose(self.id, link, Rule::HOLD);
         }
         if self.resets {
-            self.cut.iter().for_each(|link| links.reset(link));
+            let between_nodes = |link: &&Link| link.source.node().is_some() && link.destination.node().is_some();
+            self.cut.iter().filter(between_nodes).for_each(|link| links.reset(link));
         }
         Ok(())
     }
@@ -105,7 +107,7 @@ pub(crate) async fn reopen(links: &Links, fault: FaultId, cut: &[Link]) -> Resul
 async fn shape<C: Cluster>(request: &Request<'_>, cluster: &C, nodes: &[NodeId]) -> Result<Grudges, Skip> {
     let order = grudges::shuffled(nodes, request.seed);
     let one = order.first().ok_or_else(|| Skip("there are no nodes".into()))?;
-    let wants_leader = request.selector.contains("leader");
+    let wants_leader = request.selector.contains("leader") || request.selector == "follower-minority";
     let leader = if wants_leader { cluster.leader().await } else { None };
     let leader = || leader.clone().ok_or_else(|| Skip("no leader is known".into()));
     Ok(match request.selector {
@@ -114,6 +116,7 @@ async fn shape<C: Cluster>(request: &Request<'_>, cluster: &C, nodes: &[NodeId])
         "isolate-one" => grudges::isolate(one, nodes),
         "isolate-leader" => grudges::isolate(&leader()?, nodes),
         "strand-leader" => grudges::strand(&leader()?, nodes),
+        "follower-minority" => grudges::minority_without(&leader()?, &order),
         "leader-minority" => grudges::minority_of(&leader()?, &order),
         "majorities-ring" => grudges::majorities_ring(&order),
         "bridge" => grudges::bridge(&order),

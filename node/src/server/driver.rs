@@ -19,8 +19,8 @@ use tokio::time::{Instant, sleep_until};
 use super::PeerSenders;
 use super::request::{Operation, Query, Reply, Request, StatusReport};
 use super::waiters::{Wait, Waiter, Waiters};
-use crate::events::EventLog;
 use crate::chain::Chain;
+use crate::events::EventLog;
 use crate::machine::{Command, Machine};
 use crate::raft::{
     Answer, Committed, Config, Core, Effects, Input, IoId, Jitter, Log, LogPosition, Millis, Payload,

@@ -1,6 +1,6 @@
 //! The server: everything that is not the protocol, wired together.
 //!
-//! One task owns the protocol core, the state machine and the requests that wait ([`driver`]); the tasks around it only
+//! One task owns the protocol core, the state machine and the requests that wait (`driver`); the tasks around it only
 //! parse and pass on. Everything runs on one thread, except the write-ahead log: nodes of a test cluster share few cores, and
 //! more threads would only add wake-ups.
 

@@ -132,21 +132,22 @@ fn remains_of_a_torn_batch_never_come_back() {
 }
 
 #[test]
-fn any_flipped_bit_before_the_last_batch_is_refused() {
+fn flipped_bit_in_any_byte_before_the_last_batch_is_refused() {
     let directory = TempDir::new().expect("a directory");
     let [_, last_start, _] = three_batches(directory.path());
     let path = first_segment(directory.path());
     let whole = fs::read(&path).expect("a segment");
-    for bit in segment::HEADER_BYTES * 8..last_start * 8 {
+    for byte in segment::HEADER_BYTES..last_start {
+        let bit = byte * 8 + byte % 8;
         let mut bytes = whole.clone();
         bytes[bit as usize / 8] ^= 1 << (bit % 8);
         fs::write(&path, &bytes).expect("a writable segment");
         match open(directory.path()) {
             Err(WalError::Corrupt { path: named, offset, .. }) => {
                 assert_eq!(named, path);
-                assert!(offset <= bit / 8, "damage at byte {} reported at {offset}", bit / 8);
+                assert!(offset <= byte, "damage at byte {byte} reported at {offset}");
             }
-            other => panic!("bit {bit}: {other:?}"),
+            other => panic!("byte {byte}: {other:?}"),
         }
     }
 }
