@@ -40,7 +40,10 @@ impl FromStr for Expect {
             None if text == "valid" => Ok(Self::Valid),
             None if text == "violation" => Ok(Self::Violation(None)),
             Some(("violation", kind)) if !kind.is_empty() => Ok(Self::Violation(Some(kind.to_owned()))),
-            _ => Err("expected `valid`, `violation` or `violation:KIND` (for example violation:nonlinearizable)".into()),
+            _ => Err(
+                "expected `valid`, `violation` or `violation:KIND` (for example violation:nonlinearizable)"
+                    .into(),
+            ),
         }
     }
 }

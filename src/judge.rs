@@ -39,7 +39,8 @@ pub(crate) fn run(paths: &RunPaths, budget: &Budget, more: &[RunEvent]) -> anyho
 
 /// Judges a history: with everything that lies beside it when it is part of a run directory, else alone.
 pub(crate) fn file(path: &Path, workload_name: Option<&str>, budget: &Budget) -> anyhow::Result<Judged> {
-    if let Some(paths) = RunPaths::containing(path).filter(|p| path.is_dir() || same_file(path, &p.history())) {
+    if let Some(paths) = RunPaths::containing(path).filter(|p| path.is_dir() || same_file(path, &p.history()))
+    {
         return run(&paths, budget, &[]);
     }
     if path.is_dir() {

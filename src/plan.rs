@@ -81,8 +81,9 @@ impl Plan {
 
     /// The plan of a recorded run, with its very schedule.
     pub(crate) fn of_run(info: &RunInfo) -> anyhow::Result<Self> {
-        let target = targets::find(&info.target)
-            .ok_or_else(|| anyhow!("run.json names the target `{}`, which this build does not have", info.target))?;
+        let target = targets::find(&info.target).ok_or_else(|| {
+            anyhow!("run.json names the target `{}`, which this build does not have", info.target)
+        })?;
         workloads::find(&info.workload).ok_or_else(|| {
             anyhow!("run.json names the workload `{}`, which this build does not have", info.workload)
         })?;
@@ -122,7 +123,13 @@ impl Plan {
         let nemesis = if self.nemesis.is_empty() { "none".to_owned() } else { self.nemesis.join(",") };
         let mut command = format!(
             "shakedown run {} --workload {} --nemesis {nemesis} --nodes {} --time-limit {}ms --rate {} --concurrency {} --seed {}",
-            self.target, self.workload, self.nodes, self.time_limit_ms, self.rate, self.concurrency, self.seed
+            self.target,
+            self.workload,
+            self.nodes,
+            self.time_limit_ms,
+            self.rate,
+            self.concurrency,
+            self.seed
         );
         if self.reads() == Reads::Local {
             command.push_str(" --read-consistency local");
@@ -147,7 +154,10 @@ pub(crate) fn parse_kinds(names: &[String]) -> anyhow::Result<Vec<Kind>> {
         .map(|name| {
             name.parse::<Kind>().map_err(|_| {
                 let known: Vec<String> = Kind::ALL.iter().map(ToString::to_string).collect();
-                anyhow!("unknown nemesis `{name}`; known are {} and `none` (see `shakedown list nemeses`)", known.join(", "))
+                anyhow!(
+                    "unknown nemesis `{name}`; known are {} and `none` (see `shakedown list nemeses`)",
+                    known.join(", ")
+                )
             })
         })
         .collect()

@@ -27,8 +27,9 @@ pub(crate) struct OpenRun {
 impl OpenRun {
     /// Makes the directory of the next attempt under a plan.
     pub(crate) fn create(store: &Path, plan_id: &str) -> anyhow::Result<Self> {
-        fs::create_dir_all(store)
-            .with_context(|| format!("cannot make the store {}; choose another with --out", store.display()))?;
+        fs::create_dir_all(store).with_context(|| {
+            format!("cannot make the store {}; choose another with --out", store.display())
+        })?;
         let store = store.canonicalize().with_context(|| format!("cannot resolve {}", store.display()))?;
         for attempt in 1..=ATTEMPT_LIMIT {
             let run_id = format!("{plan_id}-{attempt}");
@@ -46,7 +47,10 @@ impl OpenRun {
                 }
             }
         }
-        bail!("{} holds {ATTEMPT_LIMIT} attempts of {plan_id}; choose another store with --out", store.display())
+        bail!(
+            "{} holds {ATTEMPT_LIMIT} attempts of {plan_id}; choose another store with --out",
+            store.display()
+        )
     }
 
     /// Makes the directory of a node.
@@ -92,7 +96,8 @@ pub(crate) fn prune_data(paths: &RunPaths, nodes: &[NodeId], outcome: RunOutcome
     for dir in dirs.iter().filter(|dir| dir.exists()) {
         fs::remove_dir_all(dir)?;
         if outcome != RunOutcome::Valid {
-            let note = format!("removed: the data directories held {total} bytes, more than {DATA_LIMIT_BYTES}\n");
+            let note =
+                format!("removed: the data directories held {total} bytes, more than {DATA_LIMIT_BYTES}\n");
             fs::write(dir.with_extension("removed.txt"), note)?;
         }
     }

@@ -44,8 +44,10 @@ fn binary_that_is_not_there_is_named() {
 fn server_that_dies_at_start_is_infrastructure_with_its_own_words() {
     let dir = tempfile::tempdir().unwrap();
     let server = script(&dir.path().join("server"), "#!/bin/sh\necho 'no licence file' >&2\nexit 3\n");
-    let output =
-        shakedown(dir.path(), &["run", "--nodes", "3", "--time-limit", "2s", "--binary", server.to_str().unwrap()]);
+    let output = shakedown(
+        dir.path(),
+        &["run", "--nodes", "3", "--time-limit", "2s", "--binary", server.to_str().unwrap()],
+    );
     assert_eq!(output.status.code(), Some(5), "{}", said(&output));
     let all = said(&output);
     for word in ["n1", "exit status 3", "no licence file", "stderr.log"] {
@@ -113,7 +115,12 @@ fn history_torn_at_any_byte_is_judged_on_its_whole_lines() {
         // A line that is whole but for its line feed counts.
         let expected = if complete && HISTORY[end..].starts_with('\n') && lines == 2 { 0 } else { expected };
         assert_eq!(output.status.code(), Some(expected), "torn at byte {end}: {}", said(&output));
-        assert_eq!(!complete, stderr(&output).contains("judged on the whole lines"), "at {end}: {}", said(&output));
+        assert_eq!(
+            !complete,
+            stderr(&output).contains("judged on the whole lines"),
+            "at {end}: {}",
+            said(&output)
+        );
     }
 }
 
@@ -138,7 +145,11 @@ fn hand_edited_history_is_refused_with_file_and_line() {
     let dir = tempfile::tempdir().unwrap();
     let cases = [
         (HISTORY.replace(r#""type":"ok","process":0"#, r#""type":"okay","process":0"#), 3, "okay"),
-        (HISTORY.replace(r#""process":1,"node":"n2","f":"read","key":"k1"}"#, "oops"), 4, "expected"),
+        (
+            HISTORY.replace(r#""process":1,"node":"n2","f":"read","key":"k1"}"#, "oops"),
+            4,
+            "key must be a string",
+        ),
         (HISTORY.replace(r#""type":"ok","process":0"#, r#""type":"ok","process":5"#), 3, "never invoked"),
         (HISTORY.replace(r#""time":20"#, r#""time":2"#), 3, "invoked later"),
         (HISTORY.replace(r#""index":3"#, r#""index":1"#), 5, "must grow"),
@@ -149,7 +160,11 @@ fn hand_edited_history_is_refused_with_file_and_line() {
         let output = shakedown(dir.path(), &["check", "edited.jsonl"]);
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         let place = format!("edited.jsonl:{line}:");
-        assert!(stderr(&output).contains(&place) && stderr(&output).contains(word), "{word}: {}", said(&output));
+        assert!(
+            stderr(&output).contains(&place) && stderr(&output).contains(word),
+            "{word}: {}",
+            said(&output)
+        );
     }
 }
 
@@ -169,7 +184,11 @@ fn adapter_that_records_nonsense_is_named_by_operation() {
     std::fs::write(dir.path().join("odd.jsonl"), text).unwrap();
     let output = shakedown(dir.path(), &["check", "odd.jsonl"]);
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
-    assert!(stderr(&output).contains("operation 0") && stderr(&output).contains("frobnicate"), "{}", said(&output));
+    assert!(
+        stderr(&output).contains("operation 0") && stderr(&output).contains("frobnicate"),
+        "{}",
+        said(&output)
+    );
 }
 
 #[test]
@@ -186,7 +205,9 @@ fn directory_that_is_no_run_is_refused() {
 fn full_disk_ends_the_run_and_keeps_what_was_recorded() {
     let dir = tempfile::tempdir().unwrap();
     // A limit of the file size stands in for a full disk: it needs no privileges and hits the history first.
-    let command = format!("trap '' XFSZ; ulimit -f 3000; exec {SHAKEDOWN} run --nodes 1 --nemesis none --time-limit 20s --rate 4000");
+    let command = format!(
+        "trap '' XFSZ; ulimit -f 3000; exec {SHAKEDOWN} run --nodes 1 --nemesis none --time-limit 20s --rate 4000"
+    );
     let output =
         std::process::Command::new("bash").args(["-c", &command]).current_dir(dir.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(5), "{}", said(&output));

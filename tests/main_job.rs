@@ -106,7 +106,8 @@ fn etcd_is_valid_and_with_serializable_reads_convicted() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let output = shakedown(dir.path(), &["run", "etcd", "--time-limit", "12s", "--seed", "1", "--nodes", "3"]);
+    let output =
+        shakedown(dir.path(), &["run", "etcd", "--time-limit", "12s", "--seed", "1", "--nodes", "3"]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let arguments = [
         "run",

@@ -30,7 +30,8 @@ fn messy_server(dir: &Path) -> std::path::PathBuf {
 
 fn start(dir: &Path) -> Child {
     let server = messy_server(dir);
-    let arguments = ["run", "--nodes", "3", "--time-limit", "30s", "--nemesis", "pause,kill,partition", "--binary"];
+    let arguments =
+        ["run", "--nodes", "3", "--time-limit", "30s", "--nemesis", "pause,kill,partition", "--binary"];
     Command::new(SHAKEDOWN)
         .args(arguments)
         .arg(server)

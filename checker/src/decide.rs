@@ -119,10 +119,16 @@ fn outcome(verdict: &Verdict, infrastructure: &[String]) -> (RunOutcome, String)
 /// Everything that says that the harness, not the system, fell short.
 fn infrastructure_reasons(info: &RunInfo, events: &[RunEvent]) -> Vec<String> {
     let first_ack = always::first_acknowledged(events);
-    let mut reasons: Vec<String> = Vec::new();
+    // What the harness itself says comes first: it knows the most.
+    let mut reasons: Vec<String> = events
+        .iter()
+        .filter_map(|event| match event {
+            RunEvent::Infrastructure { detail, .. } => Some(detail.clone()),
+            _ => None,
+        })
+        .collect();
     for event in events {
         match event {
-            RunEvent::Infrastructure { detail, .. } => reasons.push(detail.clone()),
             RunEvent::Bypass { detail, .. } => {
                 reasons.push(format!(
                     "a connection between nodes does not pass the links, so faults do not reach it: {detail}"
@@ -136,7 +142,7 @@ fn infrastructure_reasons(info: &RunInfo, events: &[RunEvent]) -> Vec<String> {
                 if first_ack.is_none_or(|first| *time < first) =>
             {
                 reasons.push(format!(
-                    "node {node} ended with {status} before any write was acknowledged; see its stderr.log"
+                    "node {node} ended with {status} before any write was acknowledged; see nodes/{node}/stderr.log"
                 ));
             }
             _ => {}

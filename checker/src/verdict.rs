@@ -56,7 +56,7 @@ pub struct CheckResult {
 /// A proven violation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anomaly {
-    /// `A1`, `A2`, … in the order of the verdict. Checkers leave it empty; [`decide`] numbers.
+    /// `A1`, `A2`, … in the order of the verdict. Checkers leave it empty; [`crate::decide()`] numbers.
     pub id: String,
     /// The kind: `nonlinearizable`, `lost`, `stale`, `crash`, …
     pub kind: String,

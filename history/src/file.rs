@@ -84,7 +84,8 @@ impl Lines {
         if let Err(source) = read {
             // A truncated gzip stream ends the way a truncated file does.
             if matches!(source.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput) {
-                self.torn = Some(Torn { line: self.line, reason: "the compressed stream ends too early".into() });
+                self.torn =
+                    Some(Torn { line: self.line, reason: "the compressed stream ends too early".into() });
                 return Ok(None);
             }
             return Err(ReadError::Io { path: self.path.clone(), source });
@@ -97,7 +98,9 @@ impl Lines {
             return Err(self.error(format!("line is longer than {LINE_LIMIT_BYTES} bytes")));
         }
         match String::from_utf8(bytes) {
-            Ok(text) if whole || serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() => Ok(Some(text)),
+            Ok(text) if whole || serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() => {
+                Ok(Some(text))
+            }
             Ok(_) => {
                 self.torn = Some(Torn { line: self.line, reason: "the last line is not whole".into() });
                 Ok(None)

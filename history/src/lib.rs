@@ -17,7 +17,9 @@ pub mod run_event;
 pub mod time;
 
 pub use event::{Event, EventKind, Header, NodeId, Process};
-pub use file::{HistoryReader, HistoryWriter, ReadError, RunEventWriter, Torn, read_history, read_run_events};
+pub use file::{
+    HistoryReader, HistoryWriter, ReadError, RunEventWriter, Torn, read_history, read_run_events,
+};
 pub use operation::{History, Operation, Outcome};
 pub use run::{RunInfo, RunPaths, ScheduledFault};
 pub use run_event::{FaultPhase, RunEvent};

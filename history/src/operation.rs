@@ -222,8 +222,11 @@ mod tests {
 
     #[test]
     fn process_of_unknown_outcome_may_not_be_used_again() {
-        let events =
-            vec![event(0, EventKind::Invoke, 1), event(1, EventKind::Info, 1), event(2, EventKind::Invoke, 1)];
+        let events = vec![
+            event(0, EventKind::Invoke, 1),
+            event(1, EventKind::Info, 1),
+            event(2, EventKind::Invoke, 1),
+        ];
         assert_eq!(push_all(events), Err(PairError::ReusedAfterInfo(Process(1))));
     }
 

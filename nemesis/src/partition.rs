@@ -61,7 +61,8 @@ impl Fault for Partition {
             links.impose(self.id, link, Rule::HOLD);
         }
         if self.resets {
-            let between_nodes = |link: &&Link| link.source.node().is_some() && link.destination.node().is_some();
+            let between_nodes =
+                |link: &&Link| link.source.node().is_some() && link.destination.node().is_some();
             self.cut.iter().filter(between_nodes).for_each(|link| links.reset(link));
         }
         Ok(())

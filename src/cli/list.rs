@@ -18,7 +18,9 @@ enum What {
 pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
     let rows: Vec<(String, String)> = match args.what {
         What::Targets => targets::all().iter().map(|t| (t.name().into(), t.description().into())).collect(),
-        What::Workloads => workloads::all().iter().map(|w| (w.name().into(), w.description().into())).collect(),
+        What::Workloads => {
+            workloads::all().iter().map(|w| (w.name().into(), w.description().into())).collect()
+        }
         What::Nemeses => nemesis::Kind::ALL
             .iter()
             .map(|kind| (kind.to_string(), format!("{} (needs: {})", kind.summary(), kind.needs())))

@@ -59,7 +59,8 @@ pub(super) fn main(args: Args) -> anyhow::Result<u8> {
 }
 
 fn member(text: &str) -> Result<(String, SocketAddr), String> {
-    let (id, address) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form n1=127.0.0.1:7001"))?;
+    let (id, address) =
+        text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form n1=127.0.0.1:7001"))?;
     let address = address.parse().map_err(|_| format!("`{address}` is no address such as 127.0.0.1:7001"))?;
     Ok((id.to_owned(), address))
 }

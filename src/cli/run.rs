@@ -85,10 +85,15 @@ fn plan(args: Args) -> anyhow::Result<Plan> {
     }
     let rate = args.rate.unwrap_or(workload.default_rate());
     if !(0.0..=RATE_LIMIT).contains(&rate) {
-        return Err(usage(format!("--rate {rate}: between 0 and {RATE_LIMIT} operations per second are possible")));
+        return Err(usage(format!(
+            "--rate {rate}: between 0 and {RATE_LIMIT} operations per second are possible"
+        )));
     }
     if args.time_limit.is_zero() || args.time_limit > TIME_LIMIT {
-        return Err(usage(format!("--time-limit: between 1ms and {} h are possible", TIME_LIMIT.as_secs() / 3600)));
+        return Err(usage(format!(
+            "--time-limit: between 1ms and {} h are possible",
+            TIME_LIMIT.as_secs() / 3600
+        )));
     }
     mutant(args.mutant.as_deref(), target.executable())?;
     Plan {

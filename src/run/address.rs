@@ -40,7 +40,9 @@ impl AddressBlock {
             }
         }
         let why = last.map(|error| error.to_string()).unwrap_or_default();
-        bail!("no loopback addresses are to be had ({why}); is 127.0.0.0/8 local here? See `shakedown doctor`")
+        bail!(
+            "no loopback addresses are to be had ({why}); is 127.0.0.0/8 local here? See `shakedown doctor`"
+        )
     }
 
     /// Where the `i`-th node listens for clients.

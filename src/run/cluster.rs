@@ -15,8 +15,8 @@ use history::{NodeId, RunEvent, RunPaths};
 use nemesis::guardian::NodeCommand;
 use nemesis::links::Stranger;
 use nemesis::{Cluster, EventSink, Links, Processes};
-use tokio::sync::watch;
 use targets::{ClientOptions, Launch, Leadership, Peering, Replica, StatusProbe, Target};
+use tokio::sync::watch;
 use workloads::{Completion, Reads, Request};
 
 use super::address::AddressBlock;
@@ -57,7 +57,12 @@ pub(crate) struct RunCluster {
 
 impl RunCluster {
     /// Starts the guardian, the links and every node. The nodes may not be ready yet.
-    pub(crate) async fn start(plan: &Plan, binary: &Path, paths: &RunPaths, sink: &EventSink) -> anyhow::Result<Arc<Self>> {
+    pub(crate) async fn start(
+        plan: &Plan,
+        binary: &Path,
+        paths: &RunPaths,
+        sink: &EventSink,
+    ) -> anyhow::Result<Arc<Self>> {
         let target: Arc<dyn Target> = Arc::from(plan.target());
         let addresses = AddressBlock::claim()?;
         let mut guardian = Command::new(std::env::current_exe().context("cannot find this executable")?);
@@ -89,7 +94,8 @@ impl RunCluster {
     }
 
     async fn launch_all(&self, plan: &Plan, binary: &Path) -> anyhow::Result<()> {
-        let executable = self.processes.open(binary).await.with_context(|| format!("cannot open {}", binary.display()))?;
+        let executable =
+            self.processes.open(binary).await.with_context(|| format!("cannot open {}", binary.display()))?;
         let listeners = self.peer_listeners().await?;
         for (i, node) in self.nodes.iter().enumerate() {
             let directory = self.paths.node(node);
@@ -125,7 +131,10 @@ impl RunCluster {
         let mut shared = BTreeMap::new();
         if self.target.peering() == Peering::Advertised {
             for (i, node) in self.nodes.iter().enumerate() {
-                shared.insert(node.clone(), self.links.listen_attributed(node, self._addresses.peer(i), Stranger::IsRefused).await?);
+                shared.insert(
+                    node.clone(),
+                    self.links.listen_attributed(node, self._addresses.peer(i), Stranger::IsRefused).await?,
+                );
             }
             return Ok(self.nodes.iter().map(|node| (node.clone(), shared.clone())).collect());
         }
@@ -134,8 +143,11 @@ impl RunCluster {
             let mut peers = BTreeMap::new();
             for (i, node) in self.nodes.iter().enumerate() {
                 let upstream = self._addresses.peer(i);
-                let address =
-                    if node == source { upstream } else { self.links.listen_pair(source, node, upstream).await? };
+                let address = if node == source {
+                    upstream
+                } else {
+                    self.links.listen_pair(source, node, upstream).await?
+                };
                 peers.insert(node.clone(), address);
             }
             listeners.insert(source.clone(), peers);
@@ -167,9 +179,8 @@ impl RunCluster {
             self.all_alive()?;
             if Instant::now() > deadline {
                 return Err(anyhow!(
-                    "no write was committed within {} s of the start; the nodes' logs are in {}; the last lines of {node}:\n{}",
+                    "no write was committed within {} s of the start; see nodes/*/stderr.log; that of {node} ends with: {}",
                     READY_LIMIT.as_secs(),
-                    self.paths.nodes().display(),
                     self.last_words(node)
                 ));
             }
@@ -180,8 +191,11 @@ impl RunCluster {
 
     /// Writes a value of the harness's own through one node; whether it was acknowledged.
     async fn write_through(&self, node: &NodeId) -> bool {
-        let options =
-            ClientOptions { home: node.clone(), endpoints: self.endpoints.clone(), reads: Reads::Linearizable };
+        let options = ClientOptions {
+            home: node.clone(),
+            endpoints: self.endpoints.clone(),
+            reads: Reads::Linearizable,
+        };
         let Ok(mut client) = self.target.client(&options) else { return false };
         let request = Request::Write { key: OWN_KEY.into(), value: 1 };
         matches!(client.invoke(&request).await, Completion::Ok(_))
@@ -208,10 +222,10 @@ impl RunCluster {
             if self.processes.identity(node).is_some() {
                 continue;
             }
-            let status = self.processes.last_end(node).map_or("no status".into(), |(_, status)| status.to_string());
+            let status =
+                self.processes.last_end(node).map_or("no status".into(), |(_, status)| status.to_string());
             return Err(anyhow!(
-                "node {node} ended with {status} before any write was acknowledged; its stderr.log in {} ends with:\n{}",
-                self.paths.node(node).display(),
+                "node {node} ended with {status} before any write was acknowledged; nodes/{node}/stderr.log ends with: {}",
                 self.last_words(node)
             ));
         }
@@ -259,12 +273,6 @@ impl RunCluster {
         }
     }
 
-    /// Connections between nodes that do not pass the links, so that no fault can reach them.
-    pub(crate) fn bypasses(&self) -> anyhow::Result<Vec<String>> {
-        let found = self.links.audit().context("cannot look for connections that bypass the links")?;
-        Ok(found.iter().map(ToString::to_string).collect())
-    }
-
     /// Records every change of leadership, and keeps the present leader for the nemesis, until it is aborted.
     pub(crate) async fn watch_leader(self: Arc<Self>, sink: EventSink) {
         let mut last = None;
@@ -299,7 +307,8 @@ impl Cluster for RunCluster {
     }
 
     async fn wait_ready(&self, node: &NodeId, limit: Duration) -> Result<(), String> {
-        let address = *self.direct.get(node).ok_or_else(|| format!("{node} is not a node of this cluster"))?;
+        let address =
+            *self.direct.get(node).ok_or_else(|| format!("{node} is not a node of this cluster"))?;
         let deadline = Instant::now() + limit;
         loop {
             if self.probe.leadership(address).await.is_some() {
@@ -309,7 +318,10 @@ impl Cluster for RunCluster {
                 return Err(format!("it ended; its log ends with: {}", self.last_words(node)));
             }
             if Instant::now() > deadline {
-                return Err(format!("it gives no status at {address}; its log ends with: {}", self.last_words(node)));
+                return Err(format!(
+                    "it gives no status at {address}; its log ends with: {}",
+                    self.last_words(node)
+                ));
             }
             tokio::time::sleep(WRITE_PAUSE).await;
         }

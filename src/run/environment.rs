@@ -7,7 +7,9 @@ use std::fs;
 pub(crate) fn describe() -> BTreeMap<String, String> {
     let read = |path: &str| fs::read_to_string(path).ok();
     let field = |text: &str, name: &str| {
-        text.lines().find_map(|line| line.strip_prefix(name)).map(|v| v.trim_matches([':', '=', ' ', '\t', '"']).to_owned())
+        text.lines()
+            .find_map(|line| line.strip_prefix(name))
+            .map(|v| v.trim_matches([':', '=', ' ', '\t', '"']).to_owned())
     };
     let mut environment = BTreeMap::new();
     let mut put = |name: &str, value: Option<String>| {

@@ -14,10 +14,10 @@ use workloads::Workload;
 
 use super::cluster::RunCluster;
 use super::load::Load;
+use super::logs;
 use super::progress::{Progress, Stop, on_interrupt};
 use super::recorder::Recorder;
 use super::stall::StallDetector;
-use super::logs;
 use crate::plan::Plan;
 use crate::store::OpenRun;
 
@@ -94,7 +94,8 @@ impl Run<'_> {
             self.open.create_node(&node)?;
         }
         let cluster = RunCluster::start(self.plan, self.binary, &self.open.paths, &self.sink).await?;
-        let stalls = StallDetector::start(self.recorder.clone()).context("cannot start the stall detector")?;
+        let stalls =
+            StallDetector::start(self.recorder.clone()).context("cannot start the stall detector")?;
         let result = self.phases_of(&cluster, &stop).await;
         stalls.stop();
         let shut = cluster.processes.shutdown().await.context("cannot end every node");
@@ -102,7 +103,11 @@ impl Run<'_> {
         result.and(shut)
     }
 
-    async fn phases_of(&self, cluster: &Arc<RunCluster>, stop: &Arc<watch::Sender<Stop>>) -> anyhow::Result<()> {
+    async fn phases_of(
+        &self,
+        cluster: &Arc<RunCluster>,
+        stop: &Arc<watch::Sender<Stop>>,
+    ) -> anyhow::Result<()> {
         self.progress.now("Starting", "waiting for the first committed write");
         cluster.ready().await?;
         let clock = self.recorder.clock();
@@ -135,7 +140,8 @@ impl Run<'_> {
             reads: self.plan.reads(),
             seed: self.plan.seed,
             workers: self.plan.concurrency,
-            process_stride: self.plan.concurrency + u32::try_from(self.plan.nodes).expect("invariant: few nodes"),
+            process_stride: self.plan.concurrency
+                + u32::try_from(self.plan.nodes).expect("invariant: few nodes"),
             rate: self.plan.rate,
             start,
             end: start + Nanos::from(self.plan.time_limit()),
@@ -200,14 +206,6 @@ impl Run<'_> {
         for (node, replica) in cluster.replicas().await {
             let (time, Replica { applied, digest }) = (clock.now(), replica);
             self.recorder.run_event(RunEvent::Replica { time, node, applied, digest }).await;
-        }
-        self.audit(cluster).await
-    }
-
-    /// Looks for connections between nodes that no fault could have reached.
-    async fn audit(&self, cluster: &RunCluster) -> anyhow::Result<()> {
-        for detail in cluster.bypasses()? {
-            self.recorder.run_event(RunEvent::Bypass { time: self.recorder.clock().now(), detail }).await;
         }
         Ok(())
     }

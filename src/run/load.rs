@@ -124,7 +124,12 @@ impl Session {
     }
 
     /// Performs one operation; whether it ended `ok`.
-    async fn perform(&mut self, template: &Template, intended: Nanos, is_final: bool) -> anyhow::Result<bool> {
+    async fn perform(
+        &mut self,
+        template: &Template,
+        intended: Nanos,
+        is_final: bool,
+    ) -> anyhow::Result<bool> {
         let request = self.observed.resolve(template);
         let clock = self.load.recorder.clock();
         let event = |kind, time, value, error| Event {
@@ -169,7 +174,6 @@ impl Session {
 }
 
 fn connect(load: &Load, home: &NodeId) -> anyhow::Result<Box<dyn Client>> {
-    let options =
-        ClientOptions { home: home.clone(), endpoints: load.endpoints.clone(), reads: load.reads };
+    let options = ClientOptions { home: home.clone(), endpoints: load.endpoints.clone(), reads: load.reads };
     load.target.client(&options).with_context(|| format!("cannot set up a client of {home}"))
 }

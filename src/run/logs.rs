@@ -53,12 +53,18 @@ fn matching(path: &Path, patterns: &[&str]) -> Vec<(u64, String)> {
 /// The end of a log, for error messages.
 pub(crate) fn tail(path: &Path) -> String {
     const TAIL_LINES: usize = 5;
-    let text = std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text =
+        std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().rev().take(TAIL_LINES).collect();
     if lines.is_empty() {
         return "(empty)".into();
     }
-    lines.into_iter().rev().map(|line| line.chars().take(SHOWN_CHARS).collect()).collect::<Vec<String>>().join("\n")
+    lines
+        .into_iter()
+        .rev()
+        .map(|line| line.chars().take(SHOWN_CHARS).collect())
+        .collect::<Vec<String>>()
+        .join("\n")
 }
 
 #[cfg(test)]
@@ -73,6 +79,8 @@ mod tests {
         std::fs::create_dir_all(paths.node(&node)).unwrap();
         std::fs::write(paths.node(&node).join("stderr.log"), "fine\nthread 'main' panicked at x\n").unwrap();
         let events = forbidden(&paths, &[node], &["panicked at"], Nanos(1));
-        assert!(matches!(&events[..], [RunEvent::ForbiddenLog { line: 2, file, .. }] if file == "nodes/n2/stderr.log"));
+        assert!(
+            matches!(&events[..], [RunEvent::ForbiddenLog { line: 2, file, .. }] if file == "nodes/n2/stderr.log")
+        );
     }
 }

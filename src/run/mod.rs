@@ -44,7 +44,8 @@ pub(crate) fn to_report(plan: Plan, store: &Path) -> anyhow::Result<Outcome> {
     let executable = binary::resolve(target.as_ref(), plan.binary.as_deref())?;
     let suite = std::env::current_exe().context("cannot find this executable")?;
     let suite_digest = digest::of_file(&suite)?;
-    let target_digest = if executable == suite { suite_digest.clone() } else { digest::of_file(&executable)? };
+    let target_digest =
+        if executable == suite { suite_digest.clone() } else { digest::of_file(&executable)? };
     let plan_id = plan.id(&target_digest, &suite_digest)?;
     let open = OpenRun::create(store, &plan_id)?;
     let mut info = run_info(&plan, &open.run_id, plan_id);

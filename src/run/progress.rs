@@ -90,7 +90,10 @@ fn counted(counts: &LiveCounts) -> String {
 
 /// The first interrupt asks for an orderly end, the second ends at once. What was started dies with the process: the
 /// guardian sees to it.
-pub(crate) fn on_interrupt(progress: Progress, stop: Arc<tokio::sync::watch::Sender<Stop>>) -> std::io::Result<()> {
+pub(crate) fn on_interrupt(
+    progress: Progress,
+    stop: Arc<tokio::sync::watch::Sender<Stop>>,
+) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -103,7 +106,8 @@ pub(crate) fn on_interrupt(progress: Progress, stop: Arc<tokio::sync::watch::Sen
             if times > 1 {
                 std::process::exit(i32::from(crate::exit::INTERRUPTED));
             }
-            progress.line("Interrupted", "healing, judging and reporting what there is; once more stops at once");
+            progress
+                .line("Interrupted", "healing, judging and reporting what there is; once more stops at once");
             stop.send_if_modified(|stop| {
                 let first = *stop == Stop::No;
                 *stop = if first { Stop::Interrupted } else { *stop };

@@ -52,7 +52,8 @@ impl Recorder {
         let (queue, receiver) = mpsc::channel(QUEUE_RECORDS);
         let (failed, failure) = watch::channel(None);
         let counts = Arc::new(LiveCounts::default());
-        let mut files = Files { history, run_events, counts: counts.clone(), dir: paths.dir.display().to_string() };
+        let mut files =
+            Files { history, run_events, counts: counts.clone(), dir: paths.dir.display().to_string() };
         let thread = std::thread::Builder::new()
             .name("recorder".into())
             .spawn(move || files.record_all(receiver, &failed))
@@ -142,8 +143,12 @@ impl Files {
             if failure.is_none() {
                 failure = self.history.flush().err();
             }
-            if let (Some(error), true) = (&failure, failed.borrow().is_none()) {
-                failed.send_replace(Some(self.explain(error)));
+            if let Some(error) = &failure {
+                failed.send_if_modified(|told| {
+                    let first = told.is_none();
+                    told.get_or_insert_with(|| self.explain(error));
+                    first
+                });
             }
         }
         failure.map_or(Ok(()), |error| Err(self.explain(&error)))

@@ -187,7 +187,8 @@ fn read_answer(request: &Request, answer: &Answer) -> Result<Value, Exchange> {
     if answer.status != 200 {
         return Err(answer.rejected());
     }
-    let unreadable = || Exchange::Unreadable(String::from_utf8_lossy(&answer.body).chars().take(80).collect());
+    let unreadable =
+        || Exchange::Unreadable(String::from_utf8_lossy(&answer.body).chars().take(80).collect());
     let response: Response = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
     let integer = |kv: &KeyValue| kv.integer().map(Value::from).ok_or_else(unreadable);
     match request {

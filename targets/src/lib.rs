@@ -10,5 +10,6 @@ pub mod raft;
 pub mod target;
 
 pub use target::{
-    ClientOptions, Executable, Launch, Leadership, NodeCommand, Peering, Replica, StatusProbe, Target, all, find,
+    ClientOptions, Executable, Launch, Leadership, NodeCommand, Peering, Replica, StatusProbe, Target, all,
+    find,
 };

@@ -142,9 +142,7 @@ impl RaftClient {
         let consistency = self.options.reads.name();
         let key_url = |key: &str| format!("http://{address}/kv/{key}");
         match request {
-            Request::Read { key } => {
-                self.http.get(format!("{}?consistency={consistency}", key_url(key)))
-            }
+            Request::Read { key } => self.http.get(format!("{}?consistency={consistency}", key_url(key))),
             Request::Write { key, value } => self.http.put(key_url(key)).body(value.to_string()),
             Request::Cas { key, expected, new } => {
                 self.http.put(format!("{}?expect={expected}", key_url(key))).body(new.to_string())
@@ -171,7 +169,8 @@ struct Entries {
 
 /// What a whole answer says, or why it says nothing.
 fn read_answer(request: &Request, answer: &Answer) -> Result<Value, Exchange> {
-    let unreadable = || Exchange::Unreadable(String::from_utf8_lossy(&answer.body).chars().take(80).collect());
+    let unreadable =
+        || Exchange::Unreadable(String::from_utf8_lossy(&answer.body).chars().take(80).collect());
     let integer = |text: &str| text.parse::<i64>().map(Value::from).map_err(|_| unreadable());
     match (request, answer.status) {
         (Request::Read { .. }, 200) => integer(std::str::from_utf8(&answer.body).map_err(|_| unreadable())?),

@@ -8,15 +8,15 @@ use std::process::{Command, Output};
 use history::{RunEvent, RunInfo, RunPaths};
 
 /// The binary under test.
-pub const SHAKEDOWN: &str = env!("CARGO_BIN_EXE_shakedown");
+pub(crate) const SHAKEDOWN: &str = env!("CARGO_BIN_EXE_shakedown");
 
 /// Runs the binary in a directory and waits for it.
-pub fn shakedown(dir: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn shakedown(dir: &Path, arguments: &[&str]) -> Output {
     Command::new(SHAKEDOWN).args(arguments).current_dir(dir).output().expect("the binary starts")
 }
 
 /// What a command printed, for messages of failed assertions.
-pub fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!(
         "exit {:?}\n--- stdout\n{}\n--- stderr\n{}",
         output.status.code(),
@@ -26,22 +26,22 @@ pub fn said(output: &Output) -> String {
 }
 
 /// The newest run of a store below `dir`.
-pub fn latest(dir: &Path) -> RunPaths {
+pub(crate) fn latest(dir: &Path) -> RunPaths {
     RunPaths::new(dir.join("store/latest").canonicalize().expect("a run was stored"))
 }
 
 /// The verdict of a run.
-pub fn verdict(paths: &RunPaths) -> checker::Verdict {
+pub(crate) fn verdict(paths: &RunPaths) -> checker::Verdict {
     serde_json::from_slice(&std::fs::read(paths.verdict()).expect("verdict.json")).expect("a verdict")
 }
 
 /// `run.json` of a run.
-pub fn info(paths: &RunPaths) -> RunInfo {
+pub(crate) fn info(paths: &RunPaths) -> RunInfo {
     serde_json::from_slice(&std::fs::read(paths.run()).expect("run.json")).expect("a run")
 }
 
 /// How often leadership went to another node than before.
-pub fn leader_changes(paths: &RunPaths) -> usize {
+pub(crate) fn leader_changes(paths: &RunPaths) -> usize {
     let (events, _) = history::read_run_events(&paths.nemesis()).expect("nemesis.jsonl");
     let mut leaders: Vec<_> = events
         .into_iter()
@@ -55,7 +55,7 @@ pub fn leader_changes(paths: &RunPaths) -> usize {
 }
 
 /// Whether a third-party server is here. Without it the test is skipped, loudly; where it is required, it fails.
-pub fn has_server(name: &str, package: &str) -> bool {
+pub(crate) fn has_server(name: &str, package: &str) -> bool {
     let found = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()));
     let required = std::env::var_os("SHAKEDOWN_REQUIRE_TARGETS").is_some_and(|value| value == "1");
@@ -68,7 +68,7 @@ pub fn has_server(name: &str, package: &str) -> bool {
 }
 
 /// Writes an executable script.
-pub fn script(path: &Path, text: &str) -> PathBuf {
+pub(crate) fn script(path: &Path, text: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(path, text).expect("the script can be written");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("and made executable");

@@ -47,7 +47,8 @@ impl Workload for Register {
     fn template(&self, seed: u64, worker: u32, workers: u32, i: u64) -> Template {
         let mut stream = Stream::of(seed, worker, i);
         let key = i / TEMPLATES_PER_KEY + stream.below(WINDOW_KEYS);
-        let unique = i64::try_from(1 + u64::from(worker) + i * u64::from(workers)).expect("invariant: runs are short");
+        let unique =
+            i64::try_from(1 + u64::from(worker) + i * u64::from(workers)).expect("invariant: runs are short");
         let value = |stream: &mut Stream| {
             if key.is_multiple_of(REPEATED_EVERY) { repeated(stream) } else { unique }
         };
@@ -109,7 +110,8 @@ mod tests {
         for i in 0..200 {
             assert_eq!(Register.template(7, 3, 10, i), Register.template(7, 3, 10, i));
         }
-        let other_seed = (0..200).filter(|i| Register.template(7, 3, 10, *i) != Register.template(8, 3, 10, *i));
+        let other_seed =
+            (0..200).filter(|i| Register.template(7, 3, 10, *i) != Register.template(8, 3, 10, *i));
         assert!(other_seed.count() > 100);
     }
 
@@ -131,12 +133,18 @@ mod tests {
                 let template = Register.template(1, worker, 10, i);
                 let key: u64 = template.key.as_deref().unwrap()[1..].parse().unwrap();
                 match template.argument {
-                    Argument::Value(v) | Argument::FromLastObserved(v) if !key.is_multiple_of(REPEATED_EVERY) => {
+                    Argument::Value(v) | Argument::FromLastObserved(v)
+                        if !key.is_multiple_of(REPEATED_EVERY) =>
+                    {
                         assert!(seen.insert(v), "{v} is written twice");
                     }
                     Argument::Value(v) | Argument::FromLastObserved(v) => assert!((1..=5).contains(&v)),
                     Argument::FromTo(a, b) => {
-                        assert!(key.is_multiple_of(REPEATED_EVERY) && (1..=5).contains(&a) && (1..=5).contains(&b));
+                        assert!(
+                            key.is_multiple_of(REPEATED_EVERY)
+                                && (1..=5).contains(&a)
+                                && (1..=5).contains(&b)
+                        );
                     }
                     Argument::None => assert_eq!(template.function, "read"),
                 }
@@ -147,9 +155,11 @@ mod tests {
 
     #[test]
     fn final_reads_cover_every_key_that_was_used() {
-        let used: BTreeSet<String> =
-            (0..10).flat_map(|w| (0..500).map(move |i| Register.template(1, w, 10, i).key.unwrap())).collect();
-        let read: BTreeSet<String> = Register.final_templates(500).into_iter().map(|t| t.key.unwrap()).collect();
+        let used: BTreeSet<String> = (0..10)
+            .flat_map(|w| (0..500).map(move |i| Register.template(1, w, 10, i).key.unwrap()))
+            .collect();
+        let read: BTreeSet<String> =
+            Register.final_templates(500).into_iter().map(|t| t.key.unwrap()).collect();
         assert!(used.is_subset(&read));
     }
 }

@@ -124,11 +124,8 @@ mod tests {
 
     #[test]
     fn compare_and_set_expects_what_the_worker_last_observed() {
-        let template = Template {
-            function: "cas",
-            key: Some("k".into()),
-            argument: Argument::FromLastObserved(9),
-        };
+        let template =
+            Template { function: "cas", key: Some("k".into()), argument: Argument::FromLastObserved(9) };
         let mut observed = Observed::default();
         assert_eq!(observed.resolve(&template), Request::Cas { key: "k".into(), expected: 0, new: 9 });
         observed.learn(&Request::Read { key: "k".into() }, &Completion::Ok(Value::from(4)));

@@ -86,7 +86,8 @@ impl Bench {
 
     fn convictions(&self) -> anyhow::Result<()> {
         for target in ["raft", "etcd"] {
-            let arguments = ["run", target, "--time-limit", "15s", "--seed", "1", "--read-consistency", "local"];
+            let arguments =
+                ["run", target, "--time-limit", "15s", "--seed", "1", "--read-consistency", "local"];
             self.run(&[&arguments[..], &["--expect", "violation:nonlinearizable"]].concat(), 0)?;
         }
         let status = Command::new(&self.mutants).arg("selftest").arg("--out").arg(&self.store).status()?;

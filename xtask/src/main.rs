@@ -35,7 +35,9 @@ fn ci() -> anyhow::Result<()> {
     step("tidy", || tidy::check(root()))?;
     let clippy = ["clippy", "--workspace", "--release", "--all-targets", "--features", "mutants"];
     step("clippy", || cargo(&[&clippy[..], &["--", "-D", "warnings"]].concat()))?;
-    step("documentation", || cargo(&["doc", "--workspace", "--release", "--no-deps", "--document-private-items"]))?;
+    step("documentation", || {
+        cargo(&["doc", "--workspace", "--release", "--no-deps", "--document-private-items"])
+    })?;
     step("tests of the mutants", || cargo(&["test", "--release", "-p", "node", "--features", "mutants"]))?;
     step("acceptance", || acceptance::run(root()))
 }

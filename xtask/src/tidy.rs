@@ -108,14 +108,18 @@ fn source(shown: &Path, text: &str) -> Vec<String> {
     }
     let lines = text.lines().count();
     if lines > LONG_FILE_LINES && !text.contains("Long because") {
-        complain(format!("{lines} lines; split it, or say in its documentation why it is long (\"Long because …\")"));
+        complain(format!(
+            "{lines} lines; split it, or say in its documentation why it is long (\"Long because …\")"
+        ));
     }
-    for mark in [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("unimpl", "emented!")] {
+    for mark in [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("unimpl", "emented!")]
+    {
         if text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '!')).any(|word| word == mark) {
             complain(format!("holds the unfinished mark {mark}"));
         }
     }
-    let names_node = text.contains(concat!("node", "::Options")) || text.contains(concat!("node", "::mutant_ids"));
+    let names_node =
+        text.contains(concat!("node", "::Options")) || text.contains(concat!("node", "::mutant_ids"));
     if names_node && shown.starts_with("src") && shown != Path::new("src/cli/node.rs") {
         complain("only src/cli/node.rs may name the crate node".into());
     }
@@ -137,7 +141,8 @@ mod tests {
         assert_eq!(source(Path::new("x.rs"), concat!("//! Doc.\n// TO", "DO: later\n")).len(), 1);
         assert_eq!(source(Path::new("x.rs"), &format!("//! Doc.\n{}", "\n".repeat(700))).len(), 1);
         assert!(source(Path::new("x.rs"), "//! Doc.\n").is_empty());
-        let manifest = "[package]\nname = 1\n[dependencies]\ntokio.workspace = true\nserde = \"1\"\n\n[lints]\nx = 1\n";
+        let manifest =
+            "[package]\nname = 1\n[dependencies]\ntokio.workspace = true\nserde = \"1\"\n\n[lints]\nx = 1\n";
         assert_eq!(dependencies(manifest), ["tokio", "serde"]);
     }
 }
