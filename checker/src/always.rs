@@ -48,8 +48,7 @@ pub fn crash(events: &[RunEvent]) -> Finding {
     finding("crash", examined, anomalies)
 }
 
-/// A line in a node's log that the target promises never to write, such as a panic. `examined` is the number of
-/// lines that were searched, which only the collector knows.
+/// A line in a node's log that the target promises never to write, such as a panic.
 pub fn forbidden_log(events: &[RunEvent]) -> Finding {
     let anomalies: Vec<_> = events
         .iter()
@@ -61,8 +60,16 @@ pub fn forbidden_log(events: &[RunEvent]) -> Finding {
             _ => None,
         })
         .collect();
-    let examined = anomalies.len() as u64;
-    finding("forbidden-log", examined, anomalies)
+    let searched = events.iter().find_map(|event| match event {
+        RunEvent::LogsSearched { lines, .. } => Some(*lines),
+        _ => None,
+    });
+    let mut finding = finding("forbidden-log", searched.unwrap_or(0), anomalies);
+    if searched.is_none() && finding.anomalies.is_empty() {
+        finding.result.outcome = CheckOutcome::Unknown;
+        finding.result.note = Some("the nodes' logs were not searched".to_owned());
+    }
+    finding
 }
 
 /// After everything was healed, writes must be acknowledged again within the recovery limit.
@@ -215,6 +222,21 @@ mod tests {
     fn cluster_that_never_answers_again_is_not_recovered() {
         let events = [RunEvent::NotRecovered { time: Nanos(9), limit: Nanos::from_millis(10_000) }];
         assert_eq!(recovery(&events).anomalies[0].kind, "not-recovered");
+    }
+
+    #[test]
+    fn logs_that_nobody_searched_prove_nothing() {
+        let searched = RunEvent::LogsSearched { time: Nanos(1), lines: 3 };
+        assert_eq!(forbidden_log(&[]).result.outcome, CheckOutcome::Unknown);
+        assert_eq!(forbidden_log(std::slice::from_ref(&searched)).result.outcome, CheckOutcome::Valid);
+        let line = RunEvent::ForbiddenLog {
+            time: Nanos(1),
+            node: NodeId::numbered(1),
+            file: "stderr.log".into(),
+            line: 2,
+            text: "panicked".into(),
+        };
+        assert_eq!(forbidden_log(&[line, searched]).result.outcome, CheckOutcome::Violation);
     }
 
     #[test]

@@ -101,6 +101,13 @@ pub enum RunEvent {
         /// The line, shortened.
         text: String,
     },
+    /// The nodes' logs were searched for forbidden lines.
+    LogsSearched {
+        /// When.
+        time: Nanos,
+        /// How many lines were looked at.
+        lines: u64,
+    },
     /// Somebody else leads, as far as the nodes say.
     Leader {
         /// When it was seen.
@@ -179,6 +186,7 @@ impl RunEvent {
             | Self::Exited { time, .. }
             | Self::RestartFailed { time, .. }
             | Self::ForbiddenLog { time, .. }
+            | Self::LogsSearched { time, .. }
             | Self::Leader { time, .. }
             | Self::FirstAcknowledged { time }
             | Self::Recovered { time, .. }

@@ -192,7 +192,7 @@ impl Run<'_> {
         let mut readers = JoinSet::new();
         for (i, node) in self.plan.node_ids().into_iter().enumerate() {
             let process = load.workers + u32::try_from(i).expect("invariant: few nodes");
-            let (ended, halted) = halt(stop);
+            let (ended, halted) = halt(stop, |stop| stop == Stop::Broken);
             let reads = load.clone().final_reads(templates.clone(), process, node, halted);
             readers.spawn(async move {
                 let result = reads.await;
@@ -213,7 +213,7 @@ impl Run<'_> {
     async fn collect_logs(&self, cluster: &RunCluster) {
         let forbidden = cluster.target.forbidden_log();
         let (paths, nodes) = (&self.open.paths, self.plan.node_ids());
-        for event in logs::forbidden(paths, &nodes, forbidden, self.recorder.clock().now()) {
+        for event in logs::search(paths, &nodes, forbidden, self.recorder.clock().now()) {
             self.recorder.run_event(event).await;
         }
     }
@@ -221,7 +221,7 @@ impl Run<'_> {
 
 /// Runs every worker to the end of the load, or until it is stopped.
 async fn workers(load: &Arc<Load>, stop: &Arc<watch::Sender<Stop>>) -> anyhow::Result<u64> {
-    let (ended, halted) = halt(stop);
+    let (ended, halted) = halt(stop, |stop| stop != Stop::No);
     let mut running = JoinSet::new();
     for worker in 0..load.workers {
         running.spawn(load.clone().work(worker, halted.clone()));
@@ -234,12 +234,15 @@ async fn workers(load: &Arc<Load>, stop: &Arc<watch::Sender<Stop>>) -> anyhow::R
     Ok(used)
 }
 
-/// A flag that becomes true when the run is stopped.
-fn halt(stop: &Arc<watch::Sender<Stop>>) -> (tokio::task::JoinHandle<()>, watch::Receiver<bool>) {
+/// A flag that becomes true when the run is stopped in a way that matters.
+fn halt(
+    stop: &Arc<watch::Sender<Stop>>,
+    matters: impl Fn(Stop) -> bool + Send + Sync + 'static,
+) -> (tokio::task::JoinHandle<()>, watch::Receiver<bool>) {
     let (halt, halted) = watch::channel(false);
     let mut stopped = stop.subscribe();
     let task = tokio::spawn(async move {
-        drop(stopped.wait_for(|stop| *stop != Stop::No).await);
+        drop(stopped.wait_for(|stop| matters(*stop)).await);
         halt.send_replace(true);
         halt.closed().await;
     });

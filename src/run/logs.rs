@@ -6,48 +6,51 @@ use std::path::Path;
 
 use history::{Nanos, NodeId, RunEvent, RunPaths};
 
-/// The most findings per node.
+/// The most findings per log.
 const FINDINGS_LIMIT: usize = 10;
 /// How much of a line is looked at, in bytes.
 const LINE_LIMIT_BYTES: u64 = 1 << 20;
 /// How much of a line is shown, in characters.
 const SHOWN_CHARS: usize = 300;
 
-/// Every forbidden line of every node, as run events.
-pub(crate) fn forbidden(paths: &RunPaths, nodes: &[NodeId], patterns: &[&str], now: Nanos) -> Vec<RunEvent> {
+/// Every forbidden line of every node, as run events, and how many lines were looked at.
+pub(crate) fn search(paths: &RunPaths, nodes: &[NodeId], patterns: &[&str], now: Nanos) -> Vec<RunEvent> {
     let mut events = Vec::new();
+    let mut lines = 0;
     for node in nodes {
-        let dir = paths.node(node);
-        let found = ["stdout.log", "stderr.log"].into_iter().flat_map(|file| {
-            matching(&dir.join(file), patterns).into_iter().map(move |(line, text)| (file, line, text))
-        });
-        events.extend(found.take(FINDINGS_LIMIT).map(|(file, line, text)| RunEvent::ForbiddenLog {
-            time: now,
-            node: node.clone(),
-            file: format!("nodes/{node}/{file}"),
-            line,
-            text,
-        }));
+        for file in ["stdout.log", "stderr.log"] {
+            let searched = search_file(&paths.node(node).join(file), patterns);
+            lines += searched.lines;
+            events.extend(searched.found.into_iter().take(FINDINGS_LIMIT).map(|(line, text)| {
+                let (node, file) = (node.clone(), format!("nodes/{node}/{file}"));
+                RunEvent::ForbiddenLog { time: now, node, file, line, text }
+            }));
+        }
     }
+    events.push(RunEvent::LogsSearched { time: now, lines });
     events
 }
 
-fn matching(path: &Path, patterns: &[&str]) -> Vec<(u64, String)> {
-    let Ok(file) = File::open(path) else { return Vec::new() };
+#[derive(Default)]
+struct Searched {
+    lines: u64,
+    found: Vec<(u64, String)>,
+}
+
+fn search_file(path: &Path, patterns: &[&str]) -> Searched {
+    let mut searched = Searched::default();
+    let Ok(file) = File::open(path) else { return searched };
     let mut input = BufReader::new(file);
-    let mut found = Vec::new();
-    for number in 1.. {
-        let mut bytes = Vec::new();
-        match (&mut input).take(LINE_LIMIT_BYTES).read_until(b'\n', &mut bytes) {
-            Ok(read) if read > 0 => {}
-            _ => break,
-        }
+    let mut bytes = Vec::new();
+    while (&mut input).take(LINE_LIMIT_BYTES).read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
+        searched.lines += 1;
         let text = String::from_utf8_lossy(&bytes);
         if patterns.iter().any(|pattern| text.contains(pattern)) {
-            found.push((number, text.trim().chars().take(SHOWN_CHARS).collect()));
+            searched.found.push((searched.lines, text.trim().chars().take(SHOWN_CHARS).collect()));
         }
+        bytes.clear();
     }
-    found
+    searched
 }
 
 /// The end of a log, for error messages.
@@ -78,9 +81,12 @@ mod tests {
         let node = NodeId::numbered(2);
         std::fs::create_dir_all(paths.node(&node)).unwrap();
         std::fs::write(paths.node(&node).join("stderr.log"), "fine\nthread 'main' panicked at x\n").unwrap();
-        let events = forbidden(&paths, &[node], &["panicked at"], Nanos(1));
-        assert!(
-            matches!(&events[..], [RunEvent::ForbiddenLog { line: 2, file, .. }] if file == "nodes/n2/stderr.log")
-        );
+        let events = search(&paths, &[node], &["panicked at"], Nanos(1));
+        let [RunEvent::ForbiddenLog { line: 2, file, .. }, RunEvent::LogsSearched { lines: 2, .. }] =
+            &events[..]
+        else {
+            panic!("{events:?}")
+        };
+        assert_eq!(file, "nodes/n2/stderr.log");
     }
 }

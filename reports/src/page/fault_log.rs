@@ -159,6 +159,7 @@ fn event(event: &RunEvent) -> Option<EventRow> {
         RunEvent::ForbiddenLog { node, file, line, text, .. } => {
             bad(format!("{node} {file}:{line} has a forbidden line: {text}"))
         }
+        RunEvent::LogsSearched { lines, .. } => good(format!("{lines} log lines searched")),
         RunEvent::Leader { node: Some(node), term, .. } => good(format!("{node} leads, term {term}")),
         RunEvent::Leader { node: None, .. } => good("no leader is known".to_owned()),
         RunEvent::FirstAcknowledged { .. } => good("first acknowledged write".to_owned()),
