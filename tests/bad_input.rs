@@ -211,7 +211,8 @@ fn full_disk_ends_the_run_and_keeps_what_was_recorded() {
     let output =
         std::process::Command::new("bash").args(["-c", &command]).current_dir(dir.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(5), "{}", said(&output));
-    assert!(stderr(&output).contains("--out"), "{}", said(&output));
+    assert!(said(&output).contains("cannot record to"), "{}", said(&output));
+    assert!(said(&output).contains("--out"), "{}", said(&output));
     let run = std::fs::read_dir(dir.path().join("store")).unwrap().next().unwrap().unwrap().path();
     let paths = history::RunPaths::new(run);
     let (history, _torn) = history::read_history(&paths.history()).unwrap();
