@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use common::{LIMIT, eventually, n, within};
-use nemesis::links::{FaultId, LinkStats, Rule};
+use nemesis::links::{FaultId, LinkStats, Rule, Stranger};
 use nemesis::{Endpoint, Link, Links, Registry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -268,4 +268,19 @@ async fn dropped_links_close_listeners_and_connections() {
     drop(pair);
     assert!(within(dialler.read_u8()).await.is_err());
     within(async { while TcpStream::connect(address).await.is_ok() {} }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dialler_that_closes_while_it_is_looked_for_is_no_stranger() {
+    let links = Links::new(Registry::default()).await.unwrap();
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = server.local_addr().unwrap();
+    let address = links.listen_attributed(&n(2), upstream, Stranger::IsRefused).await.unwrap();
+    // One that closes is forgotten; one that stays is refused and reported, and by then the other had its time.
+    let closes = within(TcpStream::connect(address)).await.unwrap();
+    let mut stays = within(TcpStream::connect(address)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    drop(closes);
+    assert!(within(stays.read_u8()).await.is_err());
+    assert_eq!(links.strangers().count, 1);
 }

@@ -51,6 +51,11 @@ impl Socket {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self { stream, orderly: false }
     }
+
+    /// Our end of it.
+    pub(super) fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
 }
 
 impl Drop for Socket {

@@ -83,7 +83,7 @@ impl Door {
         let door = self.clone();
         connections.spawn(async move {
             let socket = Socket::new(stream);
-            if let Some(endpoint) = door.resolve(dialler, peer).await {
+            if let Some(endpoint) = door.resolve(dialler, peer, &socket).await {
                 let (forth, back) = door.lanes(&endpoint);
                 let route = Route { upstream: door.upstream, forth, back, seed: door.table.next_seed() };
                 serve(socket, route).await;
@@ -108,7 +108,7 @@ impl Door {
         }
     }
 
-    async fn resolve(&self, dialler: Dialler, peer: SocketAddr) -> Option<Endpoint> {
+    async fn resolve(&self, dialler: Dialler, peer: SocketAddr, accepted: &Socket) -> Option<Endpoint> {
         let inode = match dialler {
             Dialler::Known(endpoint) => return Some(endpoint),
             Dialler::Vanished => return None,
@@ -122,6 +122,11 @@ impl Door {
         while begin.elapsed() < OWNER_LIMIT {
             if let Some(node) = self.registry.owner(inode) {
                 return Some(node.into());
+            }
+            // A dialler that closed, or was killed, after it was asked for is no stranger.
+            let still = accepted.local_addr().and_then(|local| self.inode(peer, local));
+            if !matches!(still, Ok(Some(now)) if now == inode) {
+                return None;
             }
             sleep(OWNER_INTERVAL).await;
         }
