@@ -38,7 +38,7 @@ pub(super) struct Args {
     #[arg(long)]
     rate: Option<f64>,
     /// How many workers; `2n` means twice the nodes
-    #[arg(long, default_value = "2n")]
+    #[arg(long, default_value = "3n")]
     concurrency: String,
     /// The seed of templates and faults [default: drawn and shown]
     #[arg(long)]

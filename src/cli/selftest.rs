@@ -78,7 +78,7 @@ fn trial(args: &Args, mutant: Option<&str>, title: &str, seed: u64) -> anyhow::R
         workload: "register".into(),
         nemesis: ["kill", "pause", "partition"].map(String::from).to_vec(),
         nodes: 5,
-        concurrency: 10,
+        concurrency: 15,
         rate: workloads::find("register").expect("invariant: it exists").default_rate(),
         time_limit_ms: args.seconds * 1000,
         seed,

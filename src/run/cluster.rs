@@ -195,6 +195,7 @@ impl RunCluster {
             home: node.clone(),
             endpoints: self.endpoints.clone(),
             reads: Reads::Linearizable,
+            follow_hints: true,
         };
         let Ok(mut client) = self.target.client(&options) else { return false };
         let request = Request::Write { key: OWN_KEY.into(), value: 1 };

@@ -52,7 +52,8 @@ impl Load {
     ) -> anyhow::Result<u64> {
         let nodes: Vec<NodeId> = self.endpoints.keys().cloned().collect();
         let home = nodes[worker as usize % nodes.len()].clone();
-        let mut session = Session::open(self.clone(), worker, home)?;
+        let follow_hints = self.workload.follows_hints(worker, self.workers);
+        let mut session = Session::open(self.clone(), worker, home, follow_hints)?;
         for i in 0.. {
             let intended = self.intended(worker, i);
             if intended >= self.end {
@@ -84,7 +85,7 @@ impl Load {
         home: NodeId,
         stop: watch::Receiver<bool>,
     ) -> anyhow::Result<()> {
-        let mut session = Session::open(self.clone(), process, home)?;
+        let mut session = Session::open(self.clone(), process, home, true)?;
         for template in templates.iter() {
             for _ in 0..FINAL_ATTEMPTS {
                 let intended = self.recorder.clock().now();
@@ -113,14 +114,15 @@ struct Session {
     load: Arc<Load>,
     process: u32,
     home: NodeId,
+    follow_hints: bool,
     client: Box<dyn Client>,
     observed: Observed,
 }
 
 impl Session {
-    fn open(load: Arc<Load>, process: u32, home: NodeId) -> anyhow::Result<Self> {
-        let client = connect(&load, &home)?;
-        Ok(Self { load, process, home, client, observed: Observed::default() })
+    fn open(load: Arc<Load>, process: u32, home: NodeId, follow_hints: bool) -> anyhow::Result<Self> {
+        let client = connect(&load, &home, follow_hints)?;
+        Ok(Self { load, process, home, follow_hints, client, observed: Observed::default() })
     }
 
     /// Performs one operation; whether it ended `ok`.
@@ -168,12 +170,13 @@ impl Session {
             Completion::Fail(_) => {}
             Completion::Info(_) => self.process += self.load.process_stride,
         }
-        self.client = connect(&self.load, &self.home)?;
+        self.client = connect(&self.load, &self.home, self.follow_hints)?;
         Ok(())
     }
 }
 
-fn connect(load: &Load, home: &NodeId) -> anyhow::Result<Box<dyn Client>> {
-    let options = ClientOptions { home: home.clone(), endpoints: load.endpoints.clone(), reads: load.reads };
+fn connect(load: &Load, home: &NodeId, follow_hints: bool) -> anyhow::Result<Box<dyn Client>> {
+    let (home_id, endpoints) = (home.clone(), load.endpoints.clone());
+    let options = ClientOptions { home: home_id, endpoints, reads: load.reads, follow_hints };
     load.target.client(&options).with_context(|| format!("cannot set up a client of {home}"))
 }

@@ -126,6 +126,7 @@ impl RaftClient {
             match hint {
                 Some(leader)
                     if answer.status == 421
+                        && self.options.follow_hints
                         && hop < HOPS
                         && leader != node
                         && self.options.endpoints.contains_key(&leader) =>

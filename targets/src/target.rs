@@ -70,6 +70,8 @@ pub struct ClientOptions {
     pub endpoints: BTreeMap<NodeId, SocketAddr>,
     /// How reads are made.
     pub reads: Reads,
+    /// Whether a request that its node refuses goes on to the node that is said to lead.
+    pub follow_hints: bool,
 }
 
 /// What a node says about who leads.

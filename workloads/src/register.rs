@@ -5,8 +5,9 @@
 //! lets a value tell who wrote it. Every fifth key is the exception: a few repeated values, because a compare-and-set
 //! between repeated values finds lost updates that unique values cannot show.
 //!
-//! Half of the workers only read. A worker waits for its answer, so one that writes soon waits for a leader that cannot
-//! commit; a reader beside it goes on asking, and sees what such a leader answers.
+//! A worker waits for its answer, so what it does decides what it can see. A third of the workers write, and go where the
+//! leader is said to be: when a leader cannot commit, they soon wait for it. A third write through their own node alone: they
+//! are free when that node becomes the next leader. A third only read: they go on asking an old leader that still answers.
 
 use checker::{Budget, CheckError, Finding, Requirements, linearizable_register};
 use history::History;
@@ -64,6 +65,10 @@ impl Workload for Register {
         Template { function, key: Some(key_name(key)), argument }
     }
 
+    fn follows_hints(&self, worker: u32, workers: u32) -> bool {
+        !stays_home(worker, workers)
+    }
+
     fn final_templates(&self, used: u64) -> Vec<Template> {
         let last = used / TEMPLATES_PER_KEY + WINDOW_KEYS;
         (0..last)
@@ -86,9 +91,14 @@ impl Workload for Register {
     }
 }
 
-/// The second half of the workers, so that with `2n` workers every node has one that writes and one that reads.
+/// The last third of the workers.
 fn only_reads(worker: u32, workers: u32) -> bool {
-    worker >= workers.div_ceil(2)
+    worker >= workers - workers / 3
+}
+
+/// The third before it.
+fn stays_home(worker: u32, workers: u32) -> bool {
+    !only_reads(worker, workers) && worker >= workers - 2 * (workers / 3)
 }
 
 fn key_name(key: u64) -> String {
@@ -116,13 +126,15 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_workers_only_read() {
-        for worker in 5..10 {
-            assert!((0..200).all(|i| Register.template(1, worker, 10, i).function == "read"));
+    fn every_node_has_a_worker_of_each_kind_when_there_are_three_times_as_many() {
+        let reads_only = |w: u32| (0..200).all(|i| Register.template(1, w, 15, i).function == "read");
+        for node in 0..5 {
+            assert!(!reads_only(node) && Register.follows_hints(node, 15));
+            assert!(!reads_only(node + 5) && !Register.follows_hints(node + 5, 15));
+            assert!(reads_only(node + 10) && Register.follows_hints(node + 10, 15));
         }
-        let writes = (0..200).filter(|i| Register.template(1, 4, 10, *i).function != "read").count();
-        assert!((120..180).contains(&writes), "{writes} of 200");
         assert!((0..200).any(|i| Register.template(1, 0, 1, i).function == "write"), "a lone worker writes");
+        assert!(Register.follows_hints(0, 1) && Register.follows_hints(1, 2));
     }
 
     #[test]

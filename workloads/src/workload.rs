@@ -19,6 +19,11 @@ pub trait Workload: Send + Sync {
     /// The `i`-th template of a worker out of `workers`. Pure: it depends on the arguments alone.
     fn template(&self, seed: u64, worker: u32, workers: u32, i: u64) -> Template;
 
+    /// Whether a worker goes on to the leader when its own node refuses.
+    fn follows_hints(&self, _worker: u32, _workers: u32) -> bool {
+        true
+    }
+
     /// The final reads of one node, after everything was healed, given how many templates the busiest worker used.
     fn final_templates(&self, used: u64) -> Vec<Template>;
 
