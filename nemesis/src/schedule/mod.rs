@@ -38,8 +38,9 @@ const GAP_UNITS: (f64, f64) = (0.3, 1.5);
 const COMPOSED_UNITS: (f64, f64) = (2.5, 6.0);
 /// How long the leader of a *lag* has been dead when the minority comes back.
 const DEAD_BEFORE_HEAL_UNITS: (f64, f64) = (0.3, 1.5);
-/// How long after the cut of a *tail* the successor is looked for; it is killed when there is one.
-const SUCCESSOR_UNITS: f64 = 0.1;
+/// How long after the cut of a *tail* the successor is looked for; it is killed when there is one. An early look kills it
+/// before it acknowledges anything; a late one leaves it some writes that the old leader, who still answers, has not seen.
+const SUCCESSOR_UNITS: (f64, f64) = (0.1, 2.0);
 /// A schedule has so many whole rounds at least.
 const ROUNDS_AT_LEAST: usize = 1;
 /// A schedule is no longer than this.
@@ -65,8 +66,14 @@ pub fn plan(
     let head = QUIET_HEAD.min(time_limit / 10).as_secs_f64();
     let tail = QUIET_TAIL.max(unit * QUIET_TAIL_UNITS).min(time_limit / 4).as_secs_f64();
     let window = time_limit.as_secs_f64() - head - tail;
-    let mut draft =
-        Draft { dice: Dice::new(seed), unit: unit.as_secs_f64(), nodes, time: 0.0, faults: Vec::new() };
+    let mut draft = Draft {
+        dice: Dice::new(seed),
+        unit: unit.as_secs_f64(),
+        nodes,
+        steps: 0,
+        time: 0.0,
+        faults: Vec::new(),
+    };
     for _ in 0..ROUNDS_AT_LEAST {
         draft.round(&possible);
     }
@@ -119,6 +126,8 @@ fn nodes_needed(kind: Kind, selector: &str) -> usize {
 
 /// A fault with times in seconds from the end of the quiet beginning.
 struct Drafted {
+    /// The number of the step that it is part of.
+    step: usize,
     at: f64,
     duration: f64,
     kind: Kind,
@@ -130,7 +139,8 @@ struct Draft {
     dice: Dice,
     unit: f64,
     nodes: usize,
-    /// Where the next step begins.
+    /// How many steps there are, and where the next one begins.
+    steps: usize,
     time: f64,
     faults: Vec<Drafted>,
 }
@@ -166,6 +176,7 @@ impl Draft {
                 Step::Tail(selector) => self.tail(begin, selector),
                 Step::Both(first, second) => self.both(begin, first, second),
             };
+            self.steps += 1;
             self.time = end + self.dice.even(GAP_UNITS.0, GAP_UNITS.1) * self.unit;
         }
     }
@@ -183,8 +194,8 @@ impl Draft {
 
     fn tail(&mut self, begin: f64, selector: &'static str) -> f64 {
         let healed = self.add(begin, COMPOSED_UNITS, Kind::Partition, selector);
-        let successor = begin + SUCCESSOR_UNITS * self.unit;
-        healed.max(self.add(successor, DURATION_UNITS, Kind::Kill, "working-leader"))
+        let delay = self.dice.even(SUCCESSOR_UNITS.0, SUCCESSOR_UNITS.1) * self.unit;
+        healed.max(self.add(begin + delay, DURATION_UNITS, Kind::Kill, "working-leader"))
     }
 
     fn both(&mut self, begin: f64, first: Kind, second: Kind) -> f64 {
@@ -202,7 +213,7 @@ impl Draft {
     fn add(&mut self, at: f64, units: (f64, f64), kind: Kind, selector: &'static str) -> f64 {
         let duration = self.dice.log_even(units.0, units.1) * self.unit;
         let seed = self.dice.seed();
-        self.faults.push(Drafted { at, duration, kind, selector, seed });
+        self.faults.push(Drafted { step: self.steps, at, duration, kind, selector, seed });
         at + duration
     }
 
@@ -210,13 +221,15 @@ impl Draft {
         self.faults.iter().map(|fault| fault.at + fault.duration).fold(f64::MIN_POSITIVE, f64::max)
     }
 
-    /// What fits into the window, after `shrink` was applied to all times.
+    /// The steps before the first one that does not fit into the window, after `shrink` was applied to all times.
     fn finish(self, head: f64, window: f64, shrink: f64) -> Vec<ScheduledFault> {
         let fits = |fault: &Drafted| (fault.at + fault.duration) * shrink <= window + f64::EPSILON * window;
+        let first_misfit =
+            self.faults.iter().find(|fault| !fits(fault)).map_or(self.steps, |fault| fault.step);
         let mut faults: Vec<ScheduledFault> = self
             .faults
             .into_iter()
-            .filter(fits)
+            .filter(|fault| fault.step < first_misfit)
             .map(|fault| ScheduledFault {
                 at: milliseconds(head + fault.at * shrink),
                 duration: milliseconds(fault.duration * shrink),
@@ -335,16 +348,16 @@ mod tests {
     }
 
     const SCHEDULE_OF_SEED_1: &str = "\
-1000 +455 pause leader 8d1c0325164845f7
-1666 +591 partition follower-minority dbf0ac0e46b578a4
-1997 +270 kill working-leader 63556bec3ee5f100
-2403 +786 partition bridge 13caf658b1559d99
-3447 +922 pause minority 7be86792950e0b94
-4283 +637 kill working-leader db967f9ec7f7a655
-5194 +1266 partition leader-minority b73f6af3e728d31a
-5217 +352 kill working-leader f6f1f7cf64a2c24b
-6723 +667 kill leader 46aa77892fe72749
-7482 +1017 partition strand-leader 491a0037c44fb274
-7505 +256 kill working-leader 4ae00810f3175c31
+1000 +482 pause leader 8d1c0325164845f7
+1706 +627 partition follower-minority dbf0ac0e46b578a4
+2057 +286 kill working-leader 63556bec3ee5f100
+2487 +833 partition bridge 13caf658b1559d99
+3594 +977 pause minority 7be86792950e0b94
+4480 +675 kill working-leader db967f9ec7f7a655
+5446 +1342 partition leader-minority b73f6af3e728d31a
+5582 +1356 kill working-leader b66c320fe84b4141
+7066 +395 kill one 15d0a240c84087ae
+7726 +773 partition strand-leader 11127aa666ff6254
+7884 +343 kill working-leader 812eeb3e05f3c08c
 ";
 }
