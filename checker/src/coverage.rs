@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use history::{FaultPhase, History, Nanos, Operation, Outcome, RunEvent, RunInfo};
+use history::{FaultPhase, History, Nanos, Operation, Operations, Outcome, RunEvent, RunInfo};
 
 use crate::{Coverage, FaultTally};
 
@@ -33,9 +33,10 @@ struct Window {
 
 /// Measures a run against what its workload requires.
 pub fn coverage(info: &RunInfo, history: &History, events: &[RunEvent], required: &Requirements) -> Coverage {
-    let windows = windows(history, events);
+    let windows = windows(&history.operations, events);
     let mut report = Report::default();
-    let counted: Vec<&Operation> = history.operations.iter().filter(|o| o.outcome == Outcome::Ok).collect();
+    let rows: Vec<Operation> = history.operations.iter().collect();
+    let counted: Vec<&Operation> = rows.iter().filter(|o| o.outcome == Outcome::Ok).collect();
     for (function, least) in &required.functions {
         let all = counted.iter().filter(|o| o.f == *function);
         report.at_least(all.count() as u64, *least, &format!("`{function}` operations ended ok"));
@@ -43,7 +44,7 @@ pub fn coverage(info: &RunInfo, history: &History, events: &[RunEvent], required
     if !info.nemesis.is_empty() {
         report.faults(info, events);
         report.inside_windows(&counted, &windows, required);
-        let overlaps = overlapping_pairs(history, &windows, required);
+        let overlaps = overlapping_pairs(&rows, &windows, required);
         report.at_least(
             overlaps,
             required.overlaps,
@@ -51,7 +52,7 @@ pub fn coverage(info: &RunInfo, history: &History, events: &[RunEvent], required
         );
     }
     if required.final_reads {
-        report.final_reads(info, history);
+        report.final_reads(info, &rows);
     }
     report.coverage
 }
@@ -122,9 +123,8 @@ impl Report {
         }
     }
 
-    fn final_reads(&mut self, info: &RunInfo, history: &History) {
-        let answered: BTreeSet<_> = history
-            .operations
+    fn final_reads(&mut self, info: &RunInfo, rows: &[Operation]) {
+        let answered: BTreeSet<_> = rows
             .iter()
             .filter(|o| o.is_final && o.outcome == Outcome::Ok)
             .filter_map(|o| o.node.clone())
@@ -141,8 +141,9 @@ impl Report {
     }
 }
 
-fn windows(history: &History, events: &[RunEvent]) -> Vec<Window> {
-    let end = history.operations.iter().map(|o| o.ret.unwrap_or(o.call)).max().unwrap_or_default();
+fn windows(operations: &Operations, events: &[RunEvent]) -> Vec<Window> {
+    let ends = (0..operations.len()).map(|at| operations.ret(at).unwrap_or(operations.call(at)));
+    let end = ends.max().unwrap_or_default();
     let mut open: BTreeMap<u32, Window> = BTreeMap::new();
     let mut closed = Vec::new();
     for event in events {
@@ -164,9 +165,9 @@ fn windows(history: &History, events: &[RunEvent]) -> Vec<Window> {
     closed
 }
 
-fn overlapping_pairs(history: &History, windows: &[Window], required: &Requirements) -> u64 {
+fn overlapping_pairs(rows: &[Operation], windows: &[Window], required: &Requirements) -> u64 {
     let mut by_key: BTreeMap<Option<&str>, Vec<&Operation>> = BTreeMap::new();
-    for operation in history.operations.iter().filter(|o| o.outcome != Outcome::Fail) {
+    for operation in rows.iter().filter(|o| o.outcome != Outcome::Fail) {
         by_key.entry(operation.key.as_deref()).or_default().push(operation);
     }
     by_key.into_values().map(|operations| overlaps_of_key(operations, windows, required)).sum()
@@ -246,22 +247,20 @@ mod tests {
             operation(3, "write", 50, 60),
             operation(4, "read", 55, 65),
         ];
-        let history = History { header: None, operations: operations.to_vec() };
-        assert_eq!(overlapping_pairs(&history, &[window(0, 20)], &required()), 2);
-        assert_eq!(overlapping_pairs(&history, &[window(0, 100)], &required()), 3);
-        assert_eq!(overlapping_pairs(&history, &[], &required()), 0);
+        assert_eq!(overlapping_pairs(&operations, &[window(0, 20)], &required()), 2);
+        assert_eq!(overlapping_pairs(&operations, &[window(0, 100)], &required()), 3);
+        assert_eq!(overlapping_pairs(&operations, &[], &required()), 0);
     }
 
     #[test]
     fn operations_that_only_touch_do_not_overlap() {
         let operations = vec![operation(0, "write", 0, 10), operation(1, "read", 10, 20)];
-        let history = History { header: None, operations };
-        assert_eq!(overlapping_pairs(&history, &[window(0, 100)], &required()), 0);
+        assert_eq!(overlapping_pairs(&operations, &[window(0, 100)], &required()), 0);
     }
 
     #[test]
     fn fault_that_was_never_healed_stays_open_to_the_end() {
-        let history = History { header: None, operations: vec![operation(0, "read", 0, 90)] };
+        let operations = [operation(0, "read", 0, 90)].into_iter().collect();
         let injected = RunEvent::Fault {
             time: Nanos(10),
             fault: 0,
@@ -271,6 +270,6 @@ mod tests {
             leaves_quorum: Some(true),
             detail: String::new(),
         };
-        assert_eq!(windows(&history, &[injected]), vec![window(10, 90)]);
+        assert_eq!(windows(&operations, &[injected]), vec![window(10, 90)]);
     }
 }

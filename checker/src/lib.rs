@@ -29,6 +29,8 @@ pub mod verdict;
 
 mod meter;
 mod narration;
+#[cfg(test)]
+mod rows;
 
 pub use coverage::Requirements;
 pub use decide::{decide, decide_history};

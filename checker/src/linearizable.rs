@@ -1,8 +1,9 @@
 //! Linearizability: is there one order of all operations, each between its invocation and its completion, that
 //! explains every result?
 //!
-//! A history is split by key (`partition`). Keys of plain registers with unique values are decided by zones
-//! (`register::zones`); every other key is searched just in time over its open operations (`window`, `search`), in
+//! A history is split by key (`partition`). Keys whose operations have a structure of their own (unique values of a
+//! register, versions, elements of a set, values of a queue) are decided without a search (`objects`, `chain`,
+//! `collections`); every other key is searched just in time over its open operations (`window`, `search`), in
 //! rounds of growing effort (`rounds`). What no order explains is reduced to the few operations that prove it (`shrink`)
 //! and put into words (`explain`).
 //!
@@ -11,29 +12,29 @@
 //! *Testing Shared Memories*), so some histories end as `unknown`; the note then says which limit was met. It does not
 //! check weaker claims, and it does not compare replicas.
 
-use history::{History, Outcome};
+use history::{History, Operations, Outcome};
 
 use crate::meter::{Limit, Meter};
-use crate::model::Model;
 use crate::narration::count;
 use crate::{Anomaly, Budget, CheckError, CheckOutcome, CheckResult, Finding};
 
+pub(crate) use calls::completion;
 use explain::explain;
 use object::Object;
-pub(crate) use partition::completion;
+use objects::register::RegisterObject;
 use partition::{Partition, split};
-use register::RegisterObject;
 use rounds::{Decision, Fate, decide, is_illegal};
 use shrink::shrink;
 
 mod antichain;
 mod bits;
+mod calls;
 mod explain;
 mod object;
+mod objects;
 mod orders;
 mod partition;
 mod problem;
-mod register;
 mod rounds;
 mod search;
 mod shrink;
@@ -48,7 +49,7 @@ const NAME: &str = "linearizable";
 /// # Errors
 /// When an operation is not one of a register: unknown function, argument or observation of the wrong shape.
 pub fn linearizable_register(history: &History, budget: &Budget) -> Result<Finding, CheckError> {
-    check(RegisterObject::default(), history, budget)
+    check(&RegisterObject::new(&history.operations), &history.operations, budget)
 }
 
 /// The percentage of the time that searching may take; the rest is kept for explaining.
@@ -60,19 +61,18 @@ const MAX_ANOMALIES: usize = 5;
 /// The most violated keys among which those with the shortest proofs are looked for.
 const MAX_SHRUNK: usize = 20;
 
-fn check<O: Object>(mut object: O, history: &History, budget: &Budget) -> Result<Finding, CheckError> {
+fn check<O: Object>(object: &O, operations: &Operations, budget: &Budget) -> Result<Finding, CheckError> {
     let mut meter = Meter::start(budget);
-    let partitions = split(&mut object, history)?;
-    meter.hold(partitions.iter().map(Partition::bytes).sum());
-    let mut search_meter = meter.until(budget, SEARCH_PERCENT);
-    let fates = decide(&object, &partitions, &mut search_meter);
-    meter.absorb(&search_meter);
-    let anomalies = explain_all(&object, history, &partitions, &fates, &mut meter);
-    let (outcome, note) = conclude(history, &partitions, &fates, budget);
+    let partitions = split(object, operations)?;
+    meter.hold((operations.len() * size_of::<u32>()) as u64);
+    let fates = decide(object, operations, &partitions, &meter.until(budget, SEARCH_PERCENT));
+    let judged = Judged { operations, partitions, fates };
+    let anomalies = judged.explain_all(object, &mut meter);
+    let (outcome, note) = judged.conclude(budget);
     let result = CheckResult {
         name: NAME.to_owned(),
         outcome,
-        examined: history.operations.len() as u64,
+        examined: operations.len() as u64,
         duration_ms: meter.elapsed_ms(),
         peak_memory_bytes: meter.peak_bytes(),
         note,
@@ -80,76 +80,73 @@ fn check<O: Object>(mut object: O, history: &History, budget: &Budget) -> Result
     Ok(Finding { result, anomalies })
 }
 
-/// Explains violated keys, those with the shortest proofs first.
-fn explain_all<O: Object>(
-    object: &O,
-    history: &History,
-    partitions: &[Partition<O::Model>],
-    fates: &[Fate],
-    meter: &mut Meter,
-) -> Vec<Anomaly> {
-    let violated = partitions.iter().zip(fates).filter_map(|(partition, fate)| match fate {
-        Ok(Decision::Illegal(suspects)) => Some((partition, suspects)),
-        _ => None,
-    });
-    let mut anomalies: Vec<Anomaly> = violated
-        .take(MAX_SHRUNK)
-        .map(|(partition, suspects)| {
-            let core = shrink(object, &partition.calls, suspects, meter);
-            explain(object, history, partition, &core)
-        })
-        .collect();
-    anomalies.sort_by_key(|anomaly| anomaly.operations.len());
-    anomalies.truncate(MAX_ANOMALIES);
-    anomalies
+/// What is known about every partition.
+struct Judged<'a> {
+    operations: &'a Operations,
+    partitions: Vec<Partition>,
+    fates: Vec<Fate>,
 }
 
-fn conclude<M: Model>(
-    history: &History,
-    partitions: &[Partition<M>],
-    fates: &[Fate],
-    budget: &Budget,
-) -> (CheckOutcome, Option<String>) {
-    let violated = fates.iter().filter(|fate| is_illegal(fate)).count();
-    let undecided: Vec<(&Partition<M>, Limit)> = partitions
-        .iter()
-        .zip(fates)
-        .filter_map(|(partition, fate)| Some((partition, fate.as_ref().err().copied()?)))
-        .collect();
-    let mut notes = Vec::new();
-    if violated > MAX_ANOMALIES {
-        notes.push(format!("{violated} keys are violated, {MAX_ANOMALIES} of them are shown"));
+impl Judged<'_> {
+    /// Explains violated partitions, those with the shortest proofs first.
+    fn explain_all<O: Object>(&self, object: &O, meter: &mut Meter) -> Vec<Anomaly> {
+        let violated = self.partitions.iter().zip(&self.fates).filter_map(|(partition, fate)| match fate {
+            Ok(Decision::Illegal(suspects)) => Some((partition, suspects)),
+            _ => None,
+        });
+        let mut anomalies: Vec<Anomaly> = violated
+            .take(MAX_SHRUNK)
+            .map(|(partition, suspects)| {
+                let core = shrink(object, &partition.calls(object, self.operations), suspects, meter);
+                explain(object, self.operations, partition, &core)
+            })
+            .collect();
+        anomalies.sort_by_key(|anomaly| anomaly.operations.len());
+        anomalies.truncate(MAX_ANOMALIES);
+        anomalies
     }
-    notes.extend(undecided_note(&undecided, fates.len(), budget));
-    let nothing_completed = history.operations.iter().all(|operation| operation.outcome != Outcome::Ok);
-    if nothing_completed && undecided.is_empty() {
-        notes.push("no operation completed, so there is nothing to judge".to_owned());
-    }
-    let outcome = if violated > 0 {
-        CheckOutcome::Violation
-    } else if !undecided.is_empty() || nothing_completed {
-        CheckOutcome::Unknown
-    } else {
-        CheckOutcome::Valid
-    };
-    (outcome, (!notes.is_empty()).then(|| notes.join("; ")))
-}
 
-fn undecided_note<M: Model>(
-    undecided: &[(&Partition<M>, Limit)],
-    keys: usize,
-    budget: &Budget,
-) -> Option<String> {
-    let (first, limit) = undecided.first()?;
-    let reason = match limit {
-        Limit::Steps => "the search ended when a violation was found".to_owned(),
-        Limit::Time => format!("the time budget of {:?} is exhausted", budget.time),
-        Limit::Memory => format!("the memory budget of {} bytes is exhausted", budget.memory_bytes),
-    };
-    let name = first.key.as_deref().map_or_else(|| "the register".to_owned(), |key| format!("key {key}"));
-    let calls = count(first.calls.len(), "operation");
-    let of = format!("{} of {}", undecided.len(), count(keys, "key"));
-    Some(format!("{of} undecided, first {name} with {calls}: {reason}"))
+    fn conclude(&self, budget: &Budget) -> (CheckOutcome, Option<String>) {
+        let violated = self.fates.iter().filter(|fate| is_illegal(fate)).count();
+        let undecided = self.undecided_note(budget);
+        let nothing_completed =
+            (0..self.operations.len()).all(|at| self.operations.outcome(at) != Outcome::Ok);
+        let outcome = if violated > 0 {
+            CheckOutcome::Violation
+        } else if undecided.is_some() || nothing_completed {
+            CheckOutcome::Unknown
+        } else {
+            CheckOutcome::Valid
+        };
+        let mut notes = Vec::new();
+        if violated > MAX_ANOMALIES {
+            notes.push(format!("{violated} keys are violated, {MAX_ANOMALIES} of them are shown"));
+        }
+        if nothing_completed && undecided.is_none() {
+            notes.push("no operation completed, so there is nothing to judge".to_owned());
+        }
+        notes.extend(undecided);
+        (outcome, (!notes.is_empty()).then(|| notes.join("; ")))
+    }
+
+    fn undecided_note(&self, budget: &Budget) -> Option<String> {
+        let mut undecided = self
+            .partitions
+            .iter()
+            .zip(&self.fates)
+            .filter_map(|(partition, fate)| Some((partition, fate.as_ref().err().copied()?)));
+        let (first, limit) = undecided.next()?;
+        let reason = match limit {
+            Limit::Steps => "the search ended when a violation was found".to_owned(),
+            Limit::Time => format!("the time budget of {:?} is exhausted", budget.time),
+            Limit::Memory => format!("the memory budget of {} bytes is exhausted", budget.memory_bytes),
+        };
+        let key = first.key(self.operations);
+        let name = key.map_or_else(|| "the object".to_owned(), |key| format!("key {key}"));
+        let calls = count(first.positions.len(), "operation");
+        let of = format!("{} of {}", 1 + undecided.count(), count(self.fates.len(), "key"));
+        Some(format!("{of} undecided, first {name} with {calls}: {reason}"))
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! A budget while it is being spent. Both limits are hard: whoever spends asks often and stops at the first refusal.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::Budget;
@@ -15,15 +17,25 @@ pub(crate) enum Limit {
     Memory,
 }
 
-/// Elapsed time and held memory against a [`Budget`].
+/// Elapsed time and held memory against a [`Budget`]. Clones spend from the same budget, also in other threads; what a
+/// clone holds is given back when it goes.
 #[derive(Debug)]
 pub(crate) struct Meter {
     start: Instant,
     deadline: Option<Instant>,
     memory_limit_bytes: u64,
+    held: Arc<Held>,
+    /// What this one holds for as long as it lives, and at present.
     base_bytes: u64,
-    peak_bytes: u64,
+    mine_bytes: u64,
     steps: u64,
+}
+
+/// What all meters of a check hold together.
+#[derive(Debug, Default)]
+struct Held {
+    bytes: AtomicU64,
+    peak_bytes: AtomicU64,
 }
 
 impl Meter {
@@ -34,8 +46,9 @@ impl Meter {
             start,
             deadline: start.checked_add(budget.time),
             memory_limit_bytes: budget.memory_bytes,
+            held: Arc::default(),
             base_bytes: 0,
-            peak_bytes: 0,
+            mine_bytes: 0,
             steps: 0,
         }
     }
@@ -43,7 +56,16 @@ impl Meter {
     /// The same clock and memory, but less time: `percent` of the whole budget, counted from the start.
     pub(crate) fn until(&self, budget: &Budget, percent: u32) -> Self {
         let time = budget.time / 100 * percent;
-        Self { deadline: self.start.checked_add(time), ..*self }
+        let mut meter = self.clone();
+        meter.deadline = self.start.checked_add(time);
+        meter
+    }
+
+    /// The same budget, of which it holds some bytes for as long as it lives.
+    pub(crate) fn holding(&self, bytes: u64) -> Self {
+        let mut meter = self.clone();
+        meter.hold(bytes);
+        meter
     }
 
     /// Time since the start.
@@ -58,7 +80,7 @@ impl Meter {
 
     /// The most memory that was held at once.
     pub(crate) fn peak_bytes(&self) -> u64 {
-        self.peak_bytes
+        self.held.peak_bytes.load(Ordering::Relaxed)
     }
 
     /// Steps of all searches so far.
@@ -71,15 +93,10 @@ impl Meter {
         self.steps = self.steps.saturating_add(steps);
     }
 
-    /// Memory that stays for the whole check, beside what a search holds.
+    /// Memory that stays for as long as the meter lives, beside what a search holds.
     pub(crate) fn hold(&mut self, bytes: u64) {
         self.base_bytes = self.base_bytes.saturating_add(bytes);
-        self.peak_bytes = self.peak_bytes.max(self.base_bytes);
-    }
-
-    /// Takes over the peak of a meter that [`Meter::until`] made.
-    pub(crate) fn absorb(&mut self, other: &Self) {
-        self.peak_bytes = self.peak_bytes.max(other.peak_bytes);
+        self.take(self.base_bytes);
     }
 
     /// Refuses when the time is over.
@@ -90,13 +107,42 @@ impl Meter {
         }
     }
 
-    /// Refuses when `search_bytes` on top of what is held for ever would exceed the memory.
+    /// Refuses when `search_bytes` on top of everything else that is held would exceed the memory.
     pub(crate) fn check_memory(&mut self, search_bytes: u64) -> Result<(), Limit> {
-        let held = self.base_bytes.saturating_add(search_bytes);
-        if held > self.memory_limit_bytes {
+        let wanted = self.base_bytes.saturating_add(search_bytes);
+        let others = self.held.bytes.load(Ordering::Relaxed).saturating_sub(self.mine_bytes);
+        if others.saturating_add(wanted) > self.memory_limit_bytes {
             return Err(Limit::Memory);
         }
-        self.peak_bytes = self.peak_bytes.max(held);
+        self.take(wanted);
         Ok(())
+    }
+
+    fn take(&mut self, bytes: u64) {
+        let held = &self.held.bytes;
+        let before = held.fetch_add(bytes, Ordering::Relaxed);
+        held.fetch_sub(self.mine_bytes, Ordering::Relaxed);
+        self.held.peak_bytes.fetch_max(before + bytes - self.mine_bytes, Ordering::Relaxed);
+        self.mine_bytes = bytes;
+    }
+}
+
+impl Clone for Meter {
+    fn clone(&self) -> Self {
+        Self {
+            start: self.start,
+            deadline: self.deadline,
+            memory_limit_bytes: self.memory_limit_bytes,
+            held: Arc::clone(&self.held),
+            base_bytes: 0,
+            mine_bytes: 0,
+            steps: self.steps,
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.held.bytes.fetch_sub(self.mine_bytes, Ordering::Relaxed);
     }
 }

@@ -10,10 +10,8 @@ use std::hash::Hash;
 pub use stateright::semantics::SequentialSpec;
 
 pub mod register;
-pub mod values;
 
 pub use register::{Register, RegisterOp, RegisterRet};
-pub use values::{ValueId, Values};
 
 /// What an operation with a given result does to the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The words that explanations share.
 
-use history::Operation;
+use history::{Operation, ValueId, Values};
+use serde_json::Value;
 
 /// The process and the node it talks to: `process 3 (via n2)`.
 pub(crate) fn who(operation: &Operation) -> String {
@@ -13,4 +14,37 @@ pub(crate) fn who(operation: &Operation) -> String {
 /// `1 operation`, `2 operations`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// The value as people read it: shortened JSON, `nothing` for the absent value.
+pub(crate) fn show_value(values: &Values, id: ValueId) -> String {
+    match values.get(id) {
+        None => "some other value".into(),
+        Some(Value::Null) => "nothing".into(),
+        Some(value) => shorten(&value),
+    }
+}
+
+/// JSON, cut after some 60 characters: histories are hostile bytes, and a value may be a megabyte.
+pub(crate) fn shorten(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() <= SHOWN_CHARS {
+        return text;
+    }
+    text.chars().take(SHOWN_CHARS).chain(['…']).collect()
+}
+
+/// How many characters of a value are shown.
+const SHOWN_CHARS: usize = 60;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn long_values_are_cut_for_people() {
+        assert_eq!(shorten(&json!("é".repeat(1000))).chars().count(), SHOWN_CHARS + 1);
+    }
 }

@@ -20,7 +20,7 @@ use history::{History, Operation, Outcome};
 
 use crate::linearizable::completion;
 use crate::meter::{Limit, Meter};
-use crate::model::values::shorten;
+use crate::narration::shorten;
 use crate::{Anomaly, Budget, CheckError, CheckOutcome, CheckResult, Finding};
 
 use ledger::Ledger;
@@ -37,7 +37,11 @@ const NAME: &str = "set-full";
 /// When an operation is not one of a set: unknown function, or a read that did not observe a list.
 pub fn set_full(history: &History, budget: &Budget) -> Result<Finding, CheckError> {
     let mut meter = Meter::start(budget);
-    let sets = split(history)?;
+    let rows: Vec<Operation> = history.operations.iter().collect();
+    for at in 0..rows.len() {
+        completion(&history.operations, at)?;
+    }
+    let sets = split(&rows)?;
     let mut anomalies = Vec::new();
     let mut stopped = None;
     for (key, operations) in &sets {
@@ -65,10 +69,9 @@ pub fn set_full(history: &History, budget: &Budget) -> Result<Finding, CheckErro
 
 type Sets<'a> = BTreeMap<Option<&'a str>, Vec<&'a Operation>>;
 
-fn split(history: &History) -> Result<Sets<'_>, CheckError> {
+fn split(rows: &[Operation]) -> Result<Sets<'_>, CheckError> {
     let mut sets = Sets::new();
-    for operation in &history.operations {
-        completion(operation)?;
+    for operation in rows {
         match operation.f.as_str() {
             "add" => {}
             "read" if operation.outcome != Outcome::Ok || operation.output.is_array() => {}

@@ -111,8 +111,8 @@ impl Counts {
     /// Counts the operations of a history.
     pub fn of(history: &History) -> Self {
         let mut counts = Self::default();
-        for operation in &history.operations {
-            match operation.outcome {
+        for at in 0..history.operations.len() {
+            match history.operations.outcome(at) {
                 Outcome::Ok => counts.ok += 1,
                 Outcome::Fail => counts.fail += 1,
                 Outcome::Info => counts.info += 1,

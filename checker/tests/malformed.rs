@@ -23,7 +23,7 @@ fn operation(f: &str, input: Value, output: Value) -> Operation {
 }
 
 fn error(operation: Operation) -> CheckError {
-    let history = History { header: None, operations: vec![operation] };
+    let history = History { header: None, operations: [operation].into_iter().collect() };
     linearizable_register(&history, &Budget::default()).unwrap_err()
 }
 

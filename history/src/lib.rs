@@ -9,18 +9,24 @@
 //! The crate reads clocks only in [`Clock`], draws no random numbers and knows no runtime.
 //! Start reading at [`event`], then [`operation`].
 
+pub mod columns;
 pub mod event;
 pub mod file;
+pub mod names;
 pub mod operation;
 pub mod run;
 pub mod run_event;
 pub mod time;
+pub mod values;
 
+pub use columns::Operations;
 pub use event::{Event, EventKind, Header, NodeId, Process};
 pub use file::{
     HistoryReader, HistoryWriter, ReadError, RunEventWriter, Torn, read_history, read_run_events,
 };
+pub use names::{NameId, Names};
 pub use operation::{History, Operation, Outcome};
 pub use run::{RunInfo, RunPaths, ScheduledFault};
 pub use run_event::{FaultPhase, RunEvent};
 pub use time::{Clock, Nanos};
+pub use values::{ValueId, Values};

@@ -1,11 +1,10 @@
 //! A history as checkers see it: operations with a beginning and, if anybody knows it, an end.
 
-use std::collections::BTreeMap;
-
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Event, EventKind, Header, Nanos, NodeId, Process};
+use crate::{Event, EventKind, Header, Nanos, NodeId, Operations, Process};
 
 /// How an operation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -66,7 +65,7 @@ pub struct History {
     /// The first line of the file.
     pub header: Option<Header>,
     /// The operations, by ascending index.
-    pub operations: Vec<Operation>,
+    pub operations: Operations,
 }
 
 /// Why a sequence of events is not a history.
@@ -105,8 +104,8 @@ enum ProcessState {
 /// Pairs events into operations, one event at a time.
 #[derive(Debug, Default)]
 pub struct Pairing {
-    operations: Vec<Operation>,
-    processes: BTreeMap<Process, ProcessState>,
+    operations: Operations,
+    processes: FxHashMap<Process, ProcessState>,
     last_index: Option<u64>,
 }
 
@@ -142,7 +141,7 @@ impl Pairing {
             Some(ProcessState::Idle) | None => {}
         }
         self.processes.insert(event.process, ProcessState::Open(self.operations.len()));
-        self.operations.push(Operation {
+        self.operations.push(&Operation {
             index: event.index,
             process: event.process,
             node: event.node,
@@ -166,19 +165,17 @@ impl Pairing {
             Some(ProcessState::Retired) => return Err(PairError::ReusedAfterInfo(event.process)),
             Some(ProcessState::Idle) | None => return Err(PairError::CompletionWithoutInvoke(event.process)),
         };
-        let operation = &mut self.operations[at];
-        if operation.f != event.f || operation.key != event.key {
-            return Err(PairError::DifferentFunction(event.process, operation.f.clone(), event.f));
+        let function = self.operations.names().get(self.operations.function(at)).unwrap_or_default();
+        let key = self.operations.names().get(self.operations.key(at));
+        if function != event.f || key != event.key.as_deref() {
+            return Err(PairError::DifferentFunction(event.process, function.to_owned(), event.f));
         }
-        if event.time < operation.call {
-            return Err(PairError::TimeRunsBackwards(event.process, operation.call, event.time));
+        let call = self.operations.call(at);
+        if event.time < call {
+            return Err(PairError::TimeRunsBackwards(event.process, call, event.time));
         }
-        operation.ret = Some(event.time);
-        operation.outcome = outcome;
-        operation.error = event.error;
-        if outcome == Outcome::Ok {
-            operation.output = event.value;
-        }
+        let output = if outcome == Outcome::Ok { &event.value } else { &Value::Null };
+        self.operations.complete(at, event.time, outcome, output, event.error.as_deref());
         let state = if outcome == Outcome::Info { ProcessState::Retired } else { ProcessState::Idle };
         self.processes.insert(event.process, state);
         Ok(())
@@ -216,8 +213,8 @@ mod tests {
     #[test]
     fn invocation_without_completion_is_of_unknown_outcome() {
         let history = push_all(vec![event(0, EventKind::Invoke, 1)]).unwrap();
-        assert_eq!(history.operations[0].outcome, Outcome::Info);
-        assert_eq!(history.operations[0].effective_end(), None);
+        assert_eq!(history.operations.outcome(0), Outcome::Info);
+        assert_eq!(history.operations.get(0).effective_end(), None);
     }
 
     #[test]
@@ -266,8 +263,8 @@ mod tests {
     #[test]
     fn failed_operation_observes_nothing() {
         let history = push_all(vec![event(0, EventKind::Invoke, 1), event(1, EventKind::Fail, 1)]).unwrap();
-        assert_eq!(history.operations[0].output, Value::Null);
-        assert_eq!(history.operations[0].ret, Some(Nanos(10)));
+        assert_eq!(history.operations.get(0).output, Value::Null);
+        assert_eq!(history.operations.ret(0), Some(Nanos(10)));
     }
 
     #[test]

@@ -119,7 +119,7 @@ fn describe(out: &mut String, run: &Run, anomaly: &Anomaly) {
     let _ =
         writeln!(out, "{} {}{key}: {}", anomaly.id, anomaly.kind, clip(&anomaly.explanation, MAX_CHARACTERS));
     for index in anomaly.operations.iter().take(MAX_OPERATIONS) {
-        let _ = match run.operation(*index).map(OpRow::of) {
+        let _ = match run.operation(*index).as_ref().map(OpRow::of) {
             Some(row) => writeln!(
                 out,
                 "  #{} process {} {} {}: {} {} -> {} [{}] {} .. {}",

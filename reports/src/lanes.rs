@@ -107,8 +107,8 @@ impl Lane<'_> {
 }
 
 /// Draws operations, or nothing when there are none. `id` is unique in the page.
-pub(crate) fn draw(run: &Run, id: &str, operations: &[&Operation]) -> Option<Lanes> {
-    let mut drawn: Vec<&Operation> = operations.iter().copied().take(MAX_OPERATIONS).collect();
+pub(crate) fn draw(run: &Run, id: &str, operations: &[Operation]) -> Option<Lanes> {
+    let mut drawn: Vec<&Operation> = operations.iter().take(MAX_OPERATIONS).collect();
     if drawn.is_empty() {
         return None;
     }

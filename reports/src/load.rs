@@ -63,9 +63,9 @@ impl Run {
     }
 
     /// The operation that an invocation index names.
-    pub(crate) fn operation(&self, index: u64) -> Option<&Operation> {
+    pub(crate) fn operation(&self, index: u64) -> Option<Operation> {
         let operations = &self.history.operations;
-        operations.binary_search_by_key(&index, |operation| operation.index).ok().map(|at| &operations[at])
+        operations.position_of(index).map(|at| operations.get(at))
     }
 
     /// The windows of all faults that were injected.

@@ -185,21 +185,17 @@ fn load_counts(run: &Run) -> Counts {
 }
 
 fn latency_rows(run: &Run) -> Vec<LatencyRow> {
-    let mut groups: BTreeMap<(&str, usize), (u64, Vec<u64>, Outcome)> = BTreeMap::new();
+    let mut groups: BTreeMap<(String, usize), (u64, Vec<u64>, Outcome)> = BTreeMap::new();
     for operation in run.history.operations.iter().filter(|o| !o.is_final) {
         let group = groups
-            .entry((&operation.f, rank(operation.outcome)))
+            .entry((operation.f.clone(), rank(operation.outcome)))
             .or_insert_with(|| (0, Vec::new(), operation.outcome));
         group.0 += 1;
-        group.1.extend(latency(operation).map(|latency| latency.0));
+        group.1.extend(latency(&operation).map(|latency| latency.0));
     }
-    let row =
-        |((function, _), (count, sample, outcome)): ((&str, usize), (u64, Vec<u64>, Outcome))| LatencyRow {
-            function: function.to_owned(),
-            outcome: outcome_word(outcome),
-            count,
-            quantiles: Quantiles::of(sample),
-        };
+    let row = |((function, _), (count, sample, outcome)): ((String, usize), (u64, Vec<u64>, Outcome))| {
+        LatencyRow { function, outcome: outcome_word(outcome), count, quantiles: Quantiles::of(sample) }
+    };
     groups.into_iter().map(row).collect()
 }
 
@@ -259,7 +255,7 @@ pub(crate) fn contains(window: (Nanos, Nanos), time: Nanos) -> bool {
 fn ok_latencies(run: &Run, began: impl Fn(Nanos) -> bool) -> Vec<u64> {
     let wanted =
         run.history.operations.iter().filter(|o| !o.is_final && o.outcome == Outcome::Ok && began(o.call));
-    wanted.filter_map(latency).map(|latency| latency.0).collect()
+    wanted.filter_map(|operation| latency(&operation)).map(|latency| latency.0).collect()
 }
 
 fn fault_rows(run: &Run, writes: &Option<Vec<Nanos>>) -> Vec<FaultRow> {

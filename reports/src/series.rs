@@ -35,10 +35,10 @@ pub(crate) struct Scatter {
 /// Latency over time. When there are too many operations, one stands for those of the same outcome on nearly the same
 /// spot, chosen by a hash of its stamps so that no raster shows; the slowest of every moment and outcome always stays.
 pub(crate) fn scatter(run: &Run) -> Scatter {
-    let point = |operation: &history::Operation| {
+    let point = |operation: history::Operation| {
         Some(Point {
             time: operation.intended.min(operation.call),
-            latency: latency(operation)?,
+            latency: latency(&operation)?,
             outcome: operation.outcome,
         })
     };
@@ -149,7 +149,7 @@ pub(crate) struct BucketQuantiles {
 pub(crate) fn quantiles(run: &Run, buckets: Buckets) -> Vec<Option<BucketQuantiles>> {
     let mut samples: Vec<Vec<u64>> = vec![Vec::new(); buckets.count];
     for operation in run.history.operations.iter().filter(|o| o.outcome == Outcome::Ok) {
-        if let Some(latency) = latency(operation) {
+        if let Some(latency) = latency(&operation) {
             samples[buckets.index(operation.intended.min(operation.call))].push(latency.0);
         }
     }
@@ -168,7 +168,7 @@ pub(crate) fn quantiles(run: &Run, buckets: Buckets) -> Vec<Option<BucketQuantil
 /// completion, or of its invocation when there was none.
 pub(crate) fn rates(run: &Run, buckets: Buckets) -> Vec<[f64; 3]> {
     let mut counts = vec![[0u64; 3]; buckets.count];
-    for operation in &run.history.operations {
+    for operation in run.history.operations.iter() {
         counts[buckets.index(operation.ret.unwrap_or(operation.call))][rank(operation.outcome)] += 1;
     }
     counts.into_iter().map(|bucket| bucket.map(|n| n as f64 / buckets.width.as_secs_f64())).collect()

@@ -90,8 +90,8 @@ impl Bench {
                 ["run", target, "--time-limit", "15s", "--seed", "1", "--read-consistency", "local"];
             self.run(&[&arguments[..], &["--expect", "violation:nonlinearizable"]].concat(), 0)?;
         }
-        // A sample: all of them, over several seeds, is `selftest` without arguments.
-        let sample = ["selftest", "--mutants", "B5,B6,B14"];
+        // One seed of each; several seeds are `selftest --seeds 5`.
+        let sample = ["selftest", "--mutants", "A9,B5,B6,B14,C1"];
         let status = Command::new(&self.mutants).args(sample).arg("--out").arg(&self.store).status()?;
         ensure!(status.success(), "the selftest failed");
         Ok(())

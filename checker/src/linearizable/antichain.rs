@@ -5,8 +5,8 @@ use std::hash::Hash;
 use rustc_hash::FxHashMap;
 
 use super::bits::Bits;
+use super::object::Object;
 use super::window::{Masks, Window};
-use crate::model::Model;
 
 /// The end of a list of nodes.
 const END: u32 = u32::MAX;
@@ -30,7 +30,7 @@ impl<K, B> Default for Antichain<K, B> {
 
 impl<K: Eq + Hash, B: Bits> Antichain<K, B> {
     /// Remembers the configuration; `false` when one that was met before can do whatever it can.
-    pub(super) fn insert<M: Model>(&mut self, window: &Window<'_, M, B>, key: K, masks: &Masks<B>) -> bool {
+    pub(super) fn insert<O: Object>(&mut self, window: &Window<'_, O, B>, key: K, masks: &Masks<B>) -> bool {
         let head = self.heads.entry(key).or_insert(END);
         let mut at = *head;
         while at != END {

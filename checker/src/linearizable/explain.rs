@@ -1,12 +1,11 @@
 //! A violation in words: one sentence that names processes, nodes and times, then how far any order gets and why it
 //! gets no further.
 
-use history::{History, Operation};
+use history::{Operation, Operations};
 
-use super::object::{Case, Object};
+use super::object::{CallOf, Case, Object};
 use super::orders::{Orders, Prefix, orders};
 use super::partition::Partition;
-use super::problem::Call;
 use super::shrink::Core;
 use crate::Anomaly;
 use crate::narration::{count, who};
@@ -21,38 +20,37 @@ const MAX_LISTED: usize = 24;
 /// Puts a core into words.
 pub(super) fn explain<O: Object>(
     object: &O,
-    history: &History,
-    partition: &Partition<O::Model>,
-    core: &Core<O::Model>,
+    operations: &Operations,
+    partition: &Partition,
+    core: &Core<O>,
 ) -> Anomaly {
-    let narrator = Narrator { object, operations: &history.operations, core };
-    let of_key: Vec<&Operation> =
-        history.operations.iter().filter(|operation| operation.key == partition.key).collect();
-    let mut calls: Vec<&Call<O::Model>> = core.calls.iter().collect();
+    let narrator = Narrator { object, operations, core };
+    let key = partition.key(operations);
+    let mut calls: Vec<&CallOf<O>> = core.calls.iter().collect();
     calls.sort_by_key(|call| (call.start, call.position));
     let listed = &calls[calls.len().saturating_sub(MAX_LISTED)..];
     Anomaly {
         id: String::new(),
         kind: KIND.to_owned(),
-        explanation: narrator.sentence(partition.key.as_deref(), &of_key),
-        operations: listed.iter().map(|call| narrator.recorded(call).index).collect(),
-        key: partition.key.clone(),
+        explanation: narrator.sentence(key, &partition.positions),
+        operations: listed.iter().map(|call| operations.index(call.position as usize)).collect(),
+        key: key.map(str::to_owned),
         details: narrator.details(),
     }
 }
 
 struct Narrator<'a, O: Object> {
     object: &'a O,
-    operations: &'a [Operation],
-    core: &'a Core<O::Model>,
+    operations: &'a Operations,
+    core: &'a Core<O>,
 }
 
 impl<O: Object> Narrator<'_, O> {
-    fn recorded(&self, call: &Call<O::Model>) -> &Operation {
-        &self.operations[call.position]
+    fn recorded(&self, call: &CallOf<O>) -> Operation {
+        self.operations.get(call.position as usize)
     }
 
-    fn sentence(&self, key: Option<&str>, of_key: &[&Operation]) -> String {
+    fn sentence(&self, key: Option<&str>, of_key: &[u32]) -> String {
         let culprit = &self.core.calls[self.core.culprit];
         let case = Case {
             operations: self.operations,
@@ -77,12 +75,12 @@ impl<O: Object> Narrator<'_, O> {
         format!("{place}{headline}; {calls}{past}.")
     }
 
-    fn general(&self, culprit: &Call<O::Model>) -> String {
+    fn general(&self, culprit: &CallOf<O>) -> String {
         let operation = self.recorded(culprit);
-        let end = culprit.end.map_or_else(String::new, |end| format!(" at {end}"));
+        let end = culprit.end().map_or_else(String::new, |end| format!(" at {end}"));
         format!(
             "{} completed `{}`{end}, which contradicts the other results",
-            who(operation),
+            who(&operation),
             self.object.show_call(culprit)
         )
     }
@@ -91,13 +89,13 @@ impl<O: Object> Narrator<'_, O> {
         if self.core.calls.len() > MAX_LISTED {
             return Vec::new();
         }
-        match orders(&self.core.calls, &self.core.starts, self.core.culprit) {
+        match orders(self.object, &self.core.calls, &self.core.starts, self.core.culprit) {
             Some(Orders::Stuck(prefix)) => self.stuck(&prefix),
             Some(Orders::Explained) | None => Vec::new(),
         }
     }
 
-    fn stuck(&self, prefix: &Prefix<O::Model>) -> Vec<String> {
+    fn stuck(&self, prefix: &Prefix<O::State>) -> Vec<String> {
         let total = count(self.core.calls.len(), "operation");
         let states = self.object.show_states(&prefix.states);
         let mut lines = if prefix.order.is_empty() {
@@ -115,10 +113,10 @@ impl<O: Object> Narrator<'_, O> {
         lines
     }
 
-    fn candidate(&self, prefix: &Prefix<O::Model>, at: usize, states: &str) -> String {
+    fn candidate(&self, prefix: &Prefix<O::State>, at: usize, states: &str) -> String {
         let call = &self.core.calls[at];
-        let what = format!("{}, by {},", self.short(at), who(self.recorded(call)));
-        if prefix.states.iter().any(|state| call.step(state).is_some()) {
+        let what = format!("{}, by {},", self.short(at), who(&self.recorded(call)));
+        if prefix.states.iter().any(|state| self.object.step(state, &call.op, call.ret.as_ref()).is_some()) {
             format!("{what} may be next, but that makes none of the others possible")
         } else {
             let place = if prefix.order.is_empty() { "first" } else { "next" };

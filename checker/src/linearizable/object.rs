@@ -1,48 +1,87 @@
-//! The seam between recorded operations and models: an object says what an operation means, which operations may be
-//! left out without inventing a violation, and how to talk about all of it.
+//! The seam between recorded operations and the search: an object says what an operation means, what it does to a state,
+//! which operations may be left out without inventing a violation, and how to talk about all of it.
 
-use history::Operation;
-use serde_json::Value;
+use std::fmt::Debug;
+use std::hash::Hash;
 
-use super::problem::Call;
+use history::{Nanos, Operation, Operations, ValueId};
+
+use super::calls::Call;
 use crate::CheckError;
-use crate::model::Model;
-use crate::model::values::shorten;
+use crate::model::Effect;
+use crate::narration::shorten;
 
-/// An object whose histories can be judged.
-pub(crate) trait Object {
-    /// Its sequential specification.
-    type Model: Model;
+/// An object whose histories can be judged. It borrows the history, so that translating is cheap and can be repeated.
+pub(crate) trait Object: Sync {
+    /// What the object remembers.
+    type State: Clone + Eq + Hash + Debug + Send + Sync;
+    /// What a client asks.
+    type Op: Clone + Eq + Hash + Debug + Send + Sync;
+    /// What a client observes.
+    type Ret: Clone + Eq + Hash + Debug + Send + Sync;
 
     /// The state at the beginning.
-    fn initial(&self) -> Self::Model;
+    fn initial(&self) -> Self::State;
+
+    /// The state after an operation; `None` when it cannot have this result here. An unknown result is always possible.
+    fn step(&self, state: &Self::State, op: &Self::Op, ret: Option<&Self::Ret>) -> Option<Self::State>;
+
+    /// What an operation with this result does wherever it is possible; [`Effect::General`] is always sound.
+    fn effect(&self, op: &Self::Op, ret: Option<&Self::Ret>) -> Effect;
 
     /// What an operation asks and, when its outcome is `ok`, what it observed.
-    fn translate(&mut self, operation: &Operation) -> Result<Step<Self::Model>, CheckError>;
+    fn translate(&self, operations: &Operations, at: usize) -> Result<Step<Self>, CheckError>;
+
+    /// The part of its key that the operation is about, where the object of a key falls into independent parts.
+    fn part(&self, _operations: &Operations, _at: usize) -> ValueId {
+        ValueId::ABSENT
+    }
 
     /// Leaves out what cannot matter, and gives operations of unknown outcome the end that follows from the results of
     /// others. From `start`, the history that remains must be linearizable exactly when the given one is.
-    fn simplify(&self, _calls: &mut Vec<Call<Self::Model>>, _start: &Self::Model) {}
+    fn simplify(&self, _calls: &mut Vec<CallOf<Self>>, _start: &Self::State) {}
 
     /// Decides simplified calls without a search, where the object has a way to; `None` when it does not apply.
-    fn shortcut(&self, _calls: &[Call<Self::Model>]) -> Option<Shortcut> {
+    fn shortcut(&self, _calls: &[CallOf<Self>]) -> Option<Shortcut> {
         None
     }
 
     /// For every call, whether leaving it out can only make the rest easier to explain.
-    fn removable(&self, calls: &[Call<Self::Model>]) -> Vec<bool>;
+    fn removable(&self, calls: &[CallOf<Self>]) -> Vec<Removal> {
+        let is_pure = |call: &CallOf<Self>| self.effect(&call.op, call.ret.as_ref()) == Effect::Pure;
+        calls.iter().map(|call| if is_pure(call) { Removal::Alone } else { Removal::Kept }).collect()
+    }
 
-    /// The states that have to be tried when nothing is known about what came before these calls.
-    fn any_start(&self, calls: &[Call<Self::Model>]) -> Vec<Self::Model>;
+    /// The states that have to be tried when nothing is known about what came before these calls; empty when there are
+    /// too many to try.
+    fn any_start(&self, _calls: &[CallOf<Self>]) -> Vec<Self::State> {
+        Vec::new()
+    }
 
     /// The states in words, such as `the register holds 3 or 5`.
-    fn show_states(&self, states: &[Self::Model]) -> String;
+    fn show_states(&self, states: &[Self::State]) -> String;
 
     /// The operation and its result, such as `read 3`.
-    fn show_call(&self, call: &Call<Self::Model>) -> String;
+    fn show_call(&self, call: &CallOf<Self>) -> String;
 
     /// What happened in plain words when the case is a typical one.
-    fn headline(&self, case: &Case<'_, Self::Model>) -> Option<String>;
+    fn headline(&self, _case: &Case<'_, Self>) -> Option<String> {
+        None
+    }
+}
+
+/// A call of an object.
+pub(crate) type CallOf<O> = Call<<O as Object>::Op, <O as Object>::Ret>;
+
+/// Whether a call may be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Removal {
+    /// The others may depend on it.
+    Kept,
+    /// Without it, the others are only easier to explain.
+    Alone,
+    /// The same together with all others of the same number.
+    Together(u32),
 }
 
 /// What a shortcut found.
@@ -55,57 +94,81 @@ pub(crate) enum Shortcut {
 }
 
 /// What an operation asks and what it observed; `ret` is `None` when that is unknown.
-pub(crate) struct Step<M: Model> {
-    pub op: M::Op,
-    pub ret: Option<M::Ret>,
+pub(crate) struct Step<O: Object + ?Sized> {
+    pub op: O::Op,
+    pub ret: Option<O::Ret>,
 }
 
 /// A violation as the narrator sees it.
-pub(crate) struct Case<'a, M: Model> {
+pub(crate) struct Case<'a, O: Object + ?Sized> {
     /// The history, for processes, nodes and times.
-    pub operations: &'a [Operation],
-    /// Every operation on the key, also those that failed.
-    pub of_key: &'a [&'a Operation],
+    pub operations: &'a Operations,
+    /// The positions of every operation on the key, also of those that failed.
+    pub of_key: &'a [u32],
     /// Operations that no order explains, by the times of their calls.
-    pub core: &'a [Call<M>],
+    pub core: &'a [CallOf<O>],
     /// The one whose return nothing survives.
-    pub culprit: &'a Call<M>,
+    pub culprit: &'a CallOf<O>,
     /// Whether the core is illegal from every state, so that what came before was left out.
     pub from_any_state: bool,
 }
 
-impl<M: Model> Case<'_, M> {
-    /// The recorded operation of a call.
-    pub(crate) fn recorded(&self, call: &Call<M>) -> &Operation {
-        &self.operations[call.position]
+impl<O: Object + ?Sized> Case<'_, O> {
+    /// The process and the node it talks to: `process 3 (via n2)`.
+    pub(crate) fn who(&self, call: &CallOf<O>) -> String {
+        crate::narration::who(&self.operations.get(call.position as usize))
     }
 
-    /// The process and the node it talks to: `process 3 (via n2)`.
-    pub(crate) fn who(&self, call: &Call<M>) -> String {
-        crate::narration::who(self.recorded(call))
+    /// Every recorded operation on the key.
+    pub(crate) fn recorded_of_key(&self) -> impl Iterator<Item = Operation> + Clone + '_ {
+        self.of_key.iter().map(|at| self.operations.get(*at as usize))
+    }
+
+    /// The operations of the core that ended before a moment.
+    pub(crate) fn ended_before(&self, moment: Nanos) -> impl Iterator<Item = &CallOf<O>> {
+        self.core.iter().filter(move |call| call.ended_before(moment))
     }
 }
 
 /// An argument that is not what the function takes.
-pub(crate) fn malformed_input(operation: &Operation, expected: &'static str) -> CheckError {
+pub(crate) fn malformed_input(operations: &Operations, at: usize, expected: &'static str) -> CheckError {
     CheckError::MalformedInput {
-        index: operation.index,
-        function: operation.f.clone(),
+        index: operations.index(at),
+        function: function(operations, at),
         expected,
-        found: found(&operation.input),
+        found: found(operations, operations.input(at)),
     }
 }
 
 /// An observation that the function cannot make.
-pub(crate) fn malformed_output(operation: &Operation, expected: &'static str) -> CheckError {
+pub(crate) fn malformed_output(operations: &Operations, at: usize, expected: &'static str) -> CheckError {
     CheckError::MalformedOutput {
-        index: operation.index,
-        function: operation.f.clone(),
+        index: operations.index(at),
+        function: function(operations, at),
         expected,
-        found: found(&operation.output),
+        found: found(operations, operations.output(at)),
     }
 }
 
-fn found(value: &Value) -> String {
-    format!("`{}`", shorten(value))
+/// A function that the object does not have.
+pub(crate) fn unknown_function(
+    operations: &Operations,
+    at: usize,
+    object: &'static str,
+    known: &'static str,
+) -> CheckError {
+    CheckError::UnknownFunction {
+        index: operations.index(at),
+        object,
+        function: function(operations, at),
+        known,
+    }
+}
+
+fn function(operations: &Operations, at: usize) -> String {
+    operations.names().get(operations.function(at)).unwrap_or_default().to_owned()
+}
+
+fn found(operations: &Operations, value: ValueId) -> String {
+    format!("`{}`", shorten(&operations.values().get(value).unwrap_or_default()))
 }

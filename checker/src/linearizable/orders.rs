@@ -3,12 +3,9 @@
 //! This is the plain search of Wing and Gong with Lowe's memory of (operations done, state), without any of the rules
 //! of the window. It confirms independently what the search proved, and it finds how far an order can get.
 
-use std::hash::Hash;
-
 use rustc_hash::FxHashSet;
 
-use super::problem::Call;
-use crate::model::Model;
+use super::object::{CallOf, Object};
 
 /// The most operations that fit.
 pub(super) const MAX_CALLS: usize = u128::BITS as usize;
@@ -38,11 +35,16 @@ pub(super) struct Prefix<M> {
 
 /// Tries all orders from each of the states; `None` when there are too many. Among the longest, one without the
 /// `culprit` is preferred.
-pub(super) fn orders<M: Model>(calls: &[Call<M>], starts: &[M], culprit: usize) -> Option<Orders<M>> {
+pub(super) fn orders<O: Object>(
+    object: &O,
+    calls: &[CallOf<O>],
+    starts: &[O::State],
+    culprit: usize,
+) -> Option<Orders<O::State>> {
     if calls.len() > MAX_CALLS {
         return None;
     }
-    let mut walk = Walk::new(calls);
+    let mut walk = Walk::new(object, calls);
     for start in starts {
         walk.add(0, start.clone(), None);
     }
@@ -57,28 +59,29 @@ pub(super) fn orders<M: Model>(calls: &[Call<M>], starts: &[M], culprit: usize) 
     Some(walk.conclude(culprit))
 }
 
-struct Walk<'a, M: Model> {
-    calls: &'a [Call<M>],
+struct Walk<'a, O: Object> {
+    object: &'a O,
+    calls: &'a [CallOf<O>],
     completed: u128,
-    nodes: Vec<Node<M>>,
-    met: FxHashSet<(u128, M)>,
+    nodes: Vec<Node<O::State>>,
+    met: FxHashSet<(u128, O::State)>,
 }
 
-struct Node<M> {
+struct Node<S> {
     done: u128,
-    state: M,
+    state: S,
     /// The node before, and the call that led here.
     from: Option<(usize, usize)>,
 }
 
-impl<'a, M: Model + Hash> Walk<'a, M> {
-    fn new(calls: &'a [Call<M>]) -> Self {
+impl<'a, O: Object> Walk<'a, O> {
+    fn new(object: &'a O, calls: &'a [CallOf<O>]) -> Self {
         let completed = calls.iter().enumerate().filter(|(_, call)| call.is_certain());
         let completed = completed.fold(0, |set, (at, _)| set | 1 << at);
-        Self { calls, completed, nodes: Vec::new(), met: FxHashSet::default() }
+        Self { object, calls, completed, nodes: Vec::new(), met: FxHashSet::default() }
     }
 
-    fn add(&mut self, done: u128, state: M, from: Option<(usize, usize)>) {
+    fn add(&mut self, done: u128, state: O::State, from: Option<(usize, usize)>) {
         if self.met.insert((done, state.clone())) {
             self.nodes.push(Node { done, state, from });
         }
@@ -87,7 +90,8 @@ impl<'a, M: Model + Hash> Walk<'a, M> {
     fn grow(&mut self, at: usize) {
         let (done, state) = (self.nodes[at].done, self.nodes[at].state.clone());
         for call in self.candidates(done) {
-            if let Some(next) = self.calls[call].step(&state) {
+            let asked = &self.calls[call];
+            if let Some(next) = self.object.step(&state, &asked.op, asked.ret.as_ref()) {
                 self.add(done | 1 << call, next, Some((at, call)));
             }
         }
@@ -96,24 +100,24 @@ impl<'a, M: Model + Hash> Walk<'a, M> {
     /// What may be next: nothing that is left returned before it was called.
     fn candidates(&self, done: u128) -> Vec<usize> {
         let left: Vec<usize> = (0..self.calls.len()).filter(|at| done >> at & 1 == 0).collect();
-        let first_end = left.iter().filter_map(|at| self.calls[*at].end).min();
+        let first_end = left.iter().filter_map(|at| self.calls[*at].end()).min();
         let is_open = |at: &usize| first_end.is_none_or(|end| self.calls[*at].start <= end);
         left.into_iter().filter(is_open).collect()
     }
 
-    fn conclude(self, culprit: usize) -> Orders<M> {
-        let completed = |node: &Node<M>| (node.done & self.completed).count_ones();
+    fn conclude(self, culprit: usize) -> Orders<O::State> {
+        let completed = |node: &Node<O::State>| (node.done & self.completed).count_ones();
         let most = self.nodes.iter().map(completed).max().unwrap_or(0);
         if most == self.completed.count_ones() {
             return Orders::Explained;
         }
         // Nodes come in the order of their lengths, so the first one uses the fewest operations of unknown outcome.
-        let is_best = |node: &Node<M>| completed(node) == most;
+        let is_best = |node: &Node<O::State>| completed(node) == most;
         let without_culprit =
             self.nodes.iter().position(|node| is_best(node) && node.done >> culprit & 1 == 0);
         let best = without_culprit.or_else(|| self.nodes.iter().position(is_best)).unwrap_or(0);
         let known = self.nodes[best].done & self.completed;
-        let mut states: Vec<M> = Vec::new();
+        let mut states: Vec<O::State> = Vec::new();
         for node in self.nodes.iter().filter(|node| node.done & self.completed == known) {
             if !states.contains(&node.state) {
                 states.push(node.state.clone());

@@ -1,100 +1,105 @@
-//! From a recorded history to independent partitions, one per key.
+//! From a recorded history to independent partitions: one per key, and where the object of a key falls into independent
+//! parts (the elements of a set), one per part.
 //!
-//! Splitting by key is exact for objects that are independent (P-compositionality: Herlihy and Wing's locality, as
-//! used by Horn and Kroening). Failed operations did not happen and are left out. A read of unknown outcome neither
-//! changes nor tells anything and is left out, too.
+//! Splitting is exact for objects that are independent (P-compositionality: Herlihy and Wing's locality, as used by Horn
+//! and Kroening). Partitions are lists of positions; calls are made from them when they are needed.
 
-use std::collections::BTreeMap;
+use history::{NameId, Nanos, Operations, ValueId};
+use rustc_hash::FxHashMap;
 
-use history::{History, Nanos, Operation, Outcome};
-
-use super::object::Object;
-use super::problem::{Call, Problem};
+use super::calls::calls_of;
+use super::object::{CallOf, Object};
+use super::problem::Problem;
 use crate::CheckError;
-use crate::model::{Effect, Model};
 
-/// What happened to one key.
+/// What happened to one key, or to one part of it.
 #[derive(Debug)]
-pub(crate) struct Partition<M: Model> {
-    pub key: Option<String>,
-    /// Everything that matters, as recorded.
-    pub calls: Vec<Call<M>>,
-    /// The same for the verdict, but easier: see [`Object::simplify`].
-    pub simplified: Vec<Call<M>>,
+pub(crate) struct Partition {
+    key: NameId,
+    pub part: ValueId,
+    /// The positions of its operations in the history, ascending; also of those that failed.
+    pub positions: Vec<u32>,
 }
 
-impl<M: Model> Partition<M> {
-    /// The recorded calls up to the time of an event of the simplified ones.
-    pub(crate) fn until_event(&self, at: usize) -> Suspects {
-        let event = Problem::new(&self.simplified).events[at];
-        let call = &self.simplified[event.call as usize];
-        let last = if event.is_return { call.end.unwrap_or(call.start) } else { call.start };
-        let is_heard_of = |call: &&Call<M>| call.start <= last;
-        Suspects {
-            positions: self.calls.iter().filter(is_heard_of).map(|call| call.position).collect(),
-            last,
-        }
+impl Partition {
+    /// The key, when there is one.
+    pub(crate) fn key<'a>(&self, operations: &'a Operations) -> Option<&'a str> {
+        operations.names().get(self.key)
     }
 
-    /// Some of the recorded calls, up to the end of all of them.
-    pub(crate) fn among(&self, positions: Vec<usize>) -> Suspects {
-        let is_meant = |call: &&Call<M>| positions.contains(&call.position);
-        let last = self.calls.iter().filter(is_meant).filter_map(|call| call.end).max();
-        Suspects { last: last.unwrap_or(Nanos(u64::MAX)), positions }
+    /// Everything that matters, as recorded.
+    pub(crate) fn calls<O: Object>(&self, object: &O, operations: &Operations) -> Vec<CallOf<O>> {
+        calls_of(object, operations, &self.positions)
+            .expect("invariant: every operation was translated when the history was split")
     }
 
-    /// What it holds, in bytes.
-    pub(crate) fn bytes(&self) -> u64 {
-        ((self.calls.len() + self.simplified.len()) * size_of::<Call<M>>()) as u64
+    /// The same for the verdict, but easier: see [`Object::simplify`].
+    pub(crate) fn simplified<O: Object>(&self, object: &O, operations: &Operations) -> Vec<CallOf<O>> {
+        let mut calls = self.calls(object, operations);
+        object.simplify(&mut calls, &object.initial());
+        calls
+    }
+
+    /// What it holds while it is judged, in bytes.
+    pub(crate) fn bytes<O: Object>(&self) -> u64 {
+        (self.positions.len() * size_of::<CallOf<O>>()) as u64
     }
 }
 
 /// Recorded calls that no order explains, already up to a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Suspects {
-    /// Their positions in the history, ascending.
-    pub positions: Vec<usize>,
+    /// Their positions in the history, ascending; `None` means all of the partition.
+    pub positions: Option<Vec<u32>>,
     /// What ended later may as well never have happened.
     pub last: Nanos,
 }
 
-/// Splits a history by key, in the order of the keys.
-pub(crate) fn split<O: Object>(
-    object: &mut O,
-    history: &History,
-) -> Result<Vec<Partition<O::Model>>, CheckError> {
-    let mut partitions: BTreeMap<Option<&str>, Vec<Call<O::Model>>> = BTreeMap::new();
-    for (position, operation) in history.operations.iter().enumerate() {
-        let end = completion(operation)?;
-        let step = object.translate(operation)?;
-        let call = Call { position, op: step.op, ret: step.ret, start: operation.call, end };
-        let calls = partitions.entry(operation.key.as_deref()).or_default();
-        if operation.outcome != Outcome::Fail && matters(&call) {
-            calls.push(call);
+impl Suspects {
+    /// Everything up to the time of an event of the simplified calls.
+    pub(crate) fn until_event<O: Object>(object: &O, simplified: &[CallOf<O>], at: usize) -> Self {
+        let event = Problem::new(object, simplified).events[at];
+        let call = &simplified[event.call as usize];
+        let last = if event.is_return() { call.end().unwrap_or(call.start) } else { call.start };
+        Self { positions: None, last }
+    }
+
+    /// Some of the calls, up to the end of all of them.
+    pub(crate) fn among<O: Object>(calls: &[CallOf<O>], positions: Vec<usize>) -> Self {
+        let mut positions: Vec<u32> = positions.into_iter().map(|at| at as u32).collect();
+        positions.sort_unstable();
+        let is_meant = |call: &&CallOf<O>| positions.binary_search(&call.position).is_ok();
+        let last = calls.iter().filter(is_meant).filter_map(CallOf::<O>::end).max();
+        Self { last: last.unwrap_or(Nanos(u64::MAX)), positions: Some(positions) }
+    }
+
+    /// Whether a call is among them.
+    pub(crate) fn has(&self, position: u32, start: Nanos) -> bool {
+        match &self.positions {
+            Some(positions) => positions.binary_search(&position).is_ok(),
+            None => start <= self.last,
         }
     }
-    Ok(partitions.into_iter().map(|(key, calls)| partition(object, key, calls)).collect())
 }
 
-fn partition<O: Object>(object: &O, key: Option<&str>, calls: Vec<Call<O::Model>>) -> Partition<O::Model> {
-    let mut simplified = calls.clone();
-    object.simplify(&mut simplified, &object.initial());
-    Partition { key: key.map(str::to_owned), calls, simplified }
-}
-
-/// Whether leaving the call out could change the verdict.
-pub(super) fn matters<M: Model>(call: &Call<M>) -> bool {
-    call.is_certain() || call.effect() != Effect::Pure
-}
-
-/// When an operation that is `ok` completed.
-pub(crate) fn completion(operation: &Operation) -> Result<Option<Nanos>, CheckError> {
-    if operation.outcome != Outcome::Ok {
-        return Ok(None);
+/// Splits a history, in the order of the keys and parts.
+///
+/// # Errors
+/// When an operation, also one that failed, is not one of the object's.
+pub(crate) fn split<O: Object>(object: &O, operations: &Operations) -> Result<Vec<Partition>, CheckError> {
+    let mut places: FxHashMap<(NameId, ValueId), usize> = FxHashMap::default();
+    let mut partitions: Vec<Partition> = Vec::new();
+    for at in 0..operations.len() {
+        object.translate(operations, at)?;
+        super::calls::completion(operations, at)?;
+        let (key, part) = (operations.key(at), object.part(operations, at));
+        let place = *places.entry((key, part)).or_insert_with(|| {
+            partitions.push(Partition { key, part, positions: Vec::new() });
+            partitions.len() - 1
+        });
+        let position = u32::try_from(at).expect("invariant: fewer than 2^32 operations in a history");
+        partitions[place].positions.push(position);
     }
-    match operation.ret {
-        None => Err(CheckError::NoCompletion { index: operation.index }),
-        Some(end) if end < operation.call => Err(CheckError::EndsBeforeCall { index: operation.index }),
-        Some(end) => Ok(Some(end)),
-    }
+    partitions.sort_by_cached_key(|partition| (partition.key(operations).map(str::to_owned), partition.part));
+    Ok(partitions)
 }

@@ -1,7 +1,9 @@
-//! One partition as the search sees it: calls and returns in real-time order, and a slot for every open operation.
+//! One partition as the search sees it: calls and returns in real-time order, and a place for every open operation.
 //!
-//! Equal stamps are concurrent, so calls come before returns at the same time. An operation of unknown outcome has no
-//! return and keeps its slot to the end.
+//! Equal stamps are concurrent, so calls come before returns at the same time. An operation that returns has a *slot* while
+//! it is open. An operation of unknown outcome never returns; several that ask for the same are interchangeable, so they
+//! are only counted, in a *lane*; one that has no like keeps a slot to the end. However many operations of unknown outcome
+//! pile up, the search remembers a number per kind of them.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,115 +11,140 @@ use std::collections::BinaryHeap;
 use history::Nanos;
 use rustc_hash::FxHashMap;
 
-use super::bits::WORD_BITS;
-use crate::model::{Effect, Model};
+use super::bits::{LANES_PER_WORD, WORD_BITS};
+use super::object::{CallOf, Object};
+use crate::model::Effect;
 
-/// One operation of a partition.
-#[derive(Debug, Clone)]
-pub(crate) struct Call<M: Model> {
-    /// The position in [`history::History::operations`].
-    pub position: usize,
-    pub op: M::Op,
-    /// What it observes if it takes effect; `None` when that is unknown.
-    pub ret: Option<M::Ret>,
-    pub start: Nanos,
-    /// `None` when it takes effect at any time after `start`, or never.
-    pub end: Option<Nanos>,
-}
-
-impl<M: Model> Call<M> {
-    /// Whether it has certainly happened.
-    pub(crate) fn is_certain(&self) -> bool {
-        self.end.is_some()
-    }
-
-    pub(crate) fn effect(&self) -> Effect {
-        M::effect(&self.op, self.ret.as_ref())
-    }
-
-    pub(crate) fn step(&self, state: &M) -> Option<M> {
-        state.step(&self.op, self.ret.as_ref())
-    }
+/// What an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EventKind {
+    /// An operation is called and takes a slot.
+    Call,
+    /// It returns and frees the slot.
+    Return,
+    /// An operation of unknown outcome is called and counted in a lane.
+    Ghost,
 }
 
 /// A call or a return.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Event {
     pub call: u32,
-    pub slot: u32,
-    pub is_return: bool,
+    /// A slot, or a lane.
+    pub place: u32,
+    pub kind: EventKind,
 }
+
+impl Event {
+    pub(super) fn is_return(self) -> bool {
+        self.kind == EventKind::Return
+    }
+}
+
+/// The most operations of one lane; further ones with the same question are counted in another.
+const LANE_LIMIT: u32 = u16::MAX as u32;
 
 /// The calls of a partition in real-time order.
-#[derive(Debug)]
-pub(super) struct Problem<'a, M: Model> {
-    pub calls: &'a [Call<M>],
+pub(super) struct Problem<'a, O: Object> {
+    pub object: &'a O,
+    pub calls: &'a [CallOf<O>],
     pub effects: Vec<Effect>,
+    /// Equal numbers: the same question with the same result.
+    pub kinds: Vec<u32>,
     pub events: Vec<Event>,
-    /// For an operation that never returns, the slot of the latest earlier one that does the same.
-    pub twins: Vec<Option<u32>>,
-    /// The largest number of operations that are open at once.
+    /// The largest number of slots that are taken at once.
     pub slots: usize,
+    /// For every lane one of its operations.
+    pub lanes: Vec<u32>,
 }
 
-impl<'a, M: Model> Problem<'a, M> {
-    pub(super) fn new(calls: &'a [Call<M>]) -> Self {
-        let mut order: Vec<(Nanos, bool, u32)> = Vec::with_capacity(calls.len() * 2);
-        for (at, call) in calls.iter().enumerate() {
-            let at = u32::try_from(at).expect("invariant: fewer than 2^32 operations in a history");
-            order.push((call.start, false, at));
-            order.extend(call.end.map(|end| (end, true, at)));
-        }
-        order.sort_unstable();
-        let (events, slots) = give_slots(&order, calls.len());
-        let mut problem =
-            Self { calls, effects: calls.iter().map(Call::effect).collect(), events, twins: vec![], slots };
-        problem.twins = problem.find_twins();
-        problem
+impl<'a, O: Object> Problem<'a, O> {
+    pub(super) fn new(object: &'a O, calls: &'a [CallOf<O>]) -> Self {
+        let effects = calls.iter().map(|call| object.effect(&call.op, call.ret.as_ref())).collect();
+        let kinds = kinds::<O>(calls);
+        let (lane_of, lanes) = give_lanes::<O>(calls, &kinds);
+        let (events, slots) = give_slots(&order::<O>(calls), &lane_of);
+        Self { object, calls, effects, kinds, events, slots, lanes }
     }
 
-    /// The words that a set of slots needs.
-    pub(super) fn words(&self) -> usize {
+    /// The words that hold the slots.
+    pub(super) fn slot_words(&self) -> usize {
         self.slots.div_ceil(WORD_BITS).max(1)
+    }
+
+    /// The words that hold slots and lanes.
+    pub(super) fn words(&self) -> usize {
+        self.slot_words() + self.lanes.len().div_ceil(LANES_PER_WORD)
     }
 
     /// What it holds, in bytes, beside the calls.
     pub(super) fn bytes(&self) -> u64 {
         let per_event = size_of::<Event>() + size_of::<(Nanos, bool, u32)>();
-        let per_call = size_of::<Effect>() + size_of::<Option<u32>>();
+        let per_call = size_of::<Effect>() + 2 * size_of::<u32>() + size_of::<(CallOf<O>, u32)>() / 2;
         (self.events.len() * per_event + self.calls.len() * per_call) as u64
-    }
-
-    fn find_twins(&self) -> Vec<Option<u32>> {
-        let mut latest: FxHashMap<&M::Op, (&Call<M>, u32)> = FxHashMap::default();
-        let mut twins = vec![None; self.calls.len()];
-        for event in &self.events {
-            let call = &self.calls[event.call as usize];
-            if !call.is_certain() {
-                let before = latest.insert(&call.op, (call, event.slot));
-                let twin = before.filter(|(twin, _)| twin.ret == call.ret);
-                twins[event.call as usize] = twin.map(|(_, slot)| slot);
-            }
-        }
-        twins
     }
 }
 
-/// Gives every operation the lowest slot that is free while it is open.
-fn give_slots(order: &[(Nanos, bool, u32)], calls: usize) -> (Vec<Event>, usize) {
-    let mut slot_of = vec![0; calls];
+fn order<O: Object>(calls: &[CallOf<O>]) -> Vec<(Nanos, bool, u32)> {
+    let mut order: Vec<(Nanos, bool, u32)> = Vec::with_capacity(calls.len() * 2);
+    for (at, call) in calls.iter().enumerate() {
+        let at = u32::try_from(at).expect("invariant: fewer than 2^32 operations in a history");
+        order.push((call.start, false, at));
+        order.extend(call.end().map(|end| (end, true, at)));
+    }
+    order.sort_unstable();
+    order
+}
+
+fn kinds<O: Object>(calls: &[CallOf<O>]) -> Vec<u32> {
+    let mut known: FxHashMap<(&O::Op, Option<&O::Ret>), u32> = FxHashMap::default();
+    let mut kinds = Vec::with_capacity(calls.len());
+    for call in calls {
+        let next = known.len() as u32;
+        kinds.push(*known.entry((&call.op, call.ret.as_ref())).or_insert(next));
+    }
+    kinds
+}
+
+/// The lane of an operation that has a slot.
+const NO_LANE: u32 = u32::MAX;
+
+/// A lane for every operation of unknown outcome that has likes.
+fn give_lanes<O: Object>(calls: &[CallOf<O>], kinds: &[u32]) -> (Vec<u32>, Vec<u32>) {
+    let mut lane_of = vec![NO_LANE; calls.len()];
+    let mut members: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
+    for (at, _) in calls.iter().enumerate().filter(|(_, call)| !call.is_certain()) {
+        members.entry(kinds[at]).or_default().push(at as u32);
+    }
+    let mut groups: Vec<Vec<u32>> = members.into_values().filter(|group| group.len() > 1).collect();
+    groups.sort_unstable();
+    let mut lanes = Vec::new();
+    for chunk in groups.iter().flat_map(|group| group.chunks(LANE_LIMIT as usize)) {
+        chunk.iter().for_each(|at| lane_of[*at as usize] = lanes.len() as u32);
+        lanes.push(chunk[0]);
+    }
+    (lane_of, lanes)
+}
+
+/// Gives every operation without a lane the lowest slot that is free while it is open.
+fn give_slots(order: &[(Nanos, bool, u32)], lane_of: &[u32]) -> (Vec<Event>, usize) {
+    let mut slot_of = vec![0; lane_of.len()];
     let mut free = BinaryHeap::new();
     let mut slots = 0;
     let mut events = Vec::with_capacity(order.len());
     for &(_, is_return, call) in order {
-        let slot = &mut slot_of[call as usize];
-        if is_return {
+        let (lane, slot) = (lane_of[call as usize], &mut slot_of[call as usize]);
+        let (place, kind) = if lane != NO_LANE {
+            (lane, EventKind::Ghost)
+        } else if is_return {
             free.push(Reverse(*slot));
+            (*slot, EventKind::Return)
         } else {
             *slot = free.pop().map_or(slots, |Reverse(slot)| slot);
             slots = slots.max(*slot + 1);
-        }
-        events.push(Event { call, slot: *slot, is_return });
+            (*slot, EventKind::Call)
+        };
+        events.push(Event { call, place, kind });
     }
     (events, slots as usize)
 }

@@ -1,16 +1,21 @@
 //! All partitions in turn: shortcuts first, then searches with a share of steps that grows from round to round.
 //!
 //! A hard partition can therefore not keep a bad one from being found, and the order of the partitions hardly matters.
-//! A search starts afresh in every round, so that only one of them holds memory; because the shares grow eightfold, that
-//! costs at most a seventh more. Once a violation is proven, the round is finished and no further one begun.
+//! A search starts afresh in every round, so that only those at work hold memory; because the shares grow eightfold, that
+//! costs at most a seventh more. Once a violation is proven, the round is finished and no further one begun. Several threads
+//! take partitions from one list when there is enough to do; the verdicts do not depend on which thread was faster.
 
-use super::object::{Object, Shortcut};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use history::Operations;
+
+use super::object::{CallOf, Object, Shortcut};
 use super::partition::{Partition, Suspects};
-use super::problem::{Call, Problem};
+use super::problem::Problem;
 use super::search::{Answer, search};
 use super::window::Rules;
 use crate::meter::{Limit, Meter};
-use crate::model::Model;
 
 /// The share of the first round, in steps: a few milliseconds.
 const FIRST_SHARE: u64 = 100_000;
@@ -20,6 +25,9 @@ const GROWTH: u64 = 8;
 
 /// What a shortcut may hold per call, generously.
 const SHORTCUT_BYTES_PER_CALL: u64 = 128;
+
+/// With fewer operations than this, another thread costs more than it saves.
+const OPERATIONS_PER_THREAD: usize = 20_000;
 
 /// What is known about a partition, or the limit that its last search met.
 pub(crate) type Fate = Result<Decision, Limit>;
@@ -36,34 +44,92 @@ pub(crate) enum Decision {
 /// Decides as many partitions as the meter allows, in their order.
 pub(crate) fn decide<O: Object>(
     object: &O,
-    partitions: &[Partition<O::Model>],
-    meter: &mut Meter,
+    operations: &Operations,
+    partitions: &[Partition],
+    meter: &Meter,
 ) -> Vec<Fate> {
-    let mut fates: Vec<Fate> =
-        partitions.iter().map(|partition| shortcut(object, partition, meter)).collect();
-    let mut share = FIRST_SHARE;
+    let mut fates = vec![Err(Limit::Steps); partitions.len()];
+    let mut share = 0;
     loop {
-        for (partition, fate) in partitions.iter().zip(&mut fates).filter(|(_, fate)| is_open(fate)) {
-            let answer = judge(&partition.simplified, &object.initial(), Rules::ALL, share, meter);
-            *fate = answer.map(|answer| match answer {
-                Answer::Legal => Decision::Legal,
-                Answer::Illegal { furthest } => Decision::Illegal(partition.until_event(furthest)),
-            });
-        }
-        if fates.iter().any(is_illegal) || !fates.iter().any(is_open) {
+        let open: Vec<usize> = (0..fates.len()).filter(|at| is_open(&fates[*at])).collect();
+        let decided = in_parallel(
+            threads(partitions, &open),
+            &open,
+            |at, meter| decide_one(object, operations, &partitions[at], share, meter),
+            meter,
+        );
+        open.into_iter().zip(decided).for_each(|(at, fate)| fates[at] = fate);
+        if fates.iter().any(is_illegal) && share > 0 || !fates.iter().any(is_open) {
             return fates;
         }
-        share = share.saturating_mul(GROWTH);
+        share = if share == 0 { FIRST_SHARE } else { share.saturating_mul(GROWTH) };
     }
 }
 
-fn shortcut<O: Object>(object: &O, partition: &Partition<O::Model>, meter: &mut Meter) -> Fate {
+/// A shortcut when the share is nothing, else a search.
+fn decide_one<O: Object>(
+    object: &O,
+    operations: &Operations,
+    partition: &Partition,
+    share: u64,
+    meter: &mut Meter,
+) -> Fate {
     meter.check_time()?;
-    meter.check_memory(partition.simplified.len() as u64 * SHORTCUT_BYTES_PER_CALL)?;
-    match object.shortcut(&partition.simplified).ok_or(Limit::Steps)? {
-        Shortcut::Legal => Ok(Decision::Legal),
-        Shortcut::Illegal(positions) => Ok(Decision::Illegal(partition.among(positions))),
+    meter.check_memory(partition.bytes::<O>())?;
+    let simplified = partition.simplified(object, operations);
+    let mut meter = meter.holding(partition.bytes::<O>());
+    if share == 0 {
+        meter.check_memory(simplified.len() as u64 * SHORTCUT_BYTES_PER_CALL)?;
+        return match object.shortcut(&simplified).ok_or(Limit::Steps)? {
+            Shortcut::Legal => Ok(Decision::Legal),
+            Shortcut::Illegal(positions) => {
+                Ok(Decision::Illegal(Suspects::among::<O>(&simplified, positions)))
+            }
+        };
     }
+    match judge(object, &simplified, &object.initial(), Rules::ALL, share, &mut meter)? {
+        Answer::Legal => Ok(Decision::Legal),
+        Answer::Illegal { furthest } => {
+            Ok(Decision::Illegal(Suspects::until_event(object, &simplified, furthest)))
+        }
+    }
+}
+
+fn threads(partitions: &[Partition], open: &[usize]) -> usize {
+    let operations: usize = open.iter().map(|at| partitions[*at].positions.len()).sum();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.min(open.len()).min(operations.div_ceil(OPERATIONS_PER_THREAD)).max(1)
+}
+
+/// Does the work for every number of the list, in several threads, and returns the answers in the order of the list.
+fn in_parallel<T: Send>(
+    threads: usize,
+    list: &[usize],
+    work: impl Fn(usize, &mut Meter) -> T + Sync,
+    meter: &Meter,
+) -> Vec<T> {
+    if threads == 1 {
+        let mut meter = meter.clone();
+        return list.iter().map(|at| work(*at, &mut meter)).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::with_capacity(list.len()));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut meter = meter.clone();
+                while let Some(at) = list.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let answer = work(*at, &mut meter);
+                    done.lock()
+                        .expect("invariant: no thread panics while it holds the lock")
+                        .push((*at, answer));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("invariant: every thread has ended");
+    done.sort_unstable_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, answer)| answer).collect()
 }
 
 fn is_open(fate: &Fate) -> bool {
@@ -75,12 +141,14 @@ pub(super) fn is_illegal(fate: &Fate) -> bool {
 }
 
 /// Judges one partition with at most `steps` steps.
-pub(crate) fn judge<M: Model>(
-    calls: &[Call<M>],
-    start: &M,
+pub(crate) fn judge<O: Object>(
+    object: &O,
+    calls: &[CallOf<O>],
+    start: &O::State,
     rules: Rules,
     steps: u64,
     meter: &mut Meter,
 ) -> Result<Answer, Limit> {
-    search(&Problem::new(calls), start, rules, steps, meter)
+    meter.check_time()?;
+    search(&Problem::new(object, calls), start, rules, steps, meter)
 }

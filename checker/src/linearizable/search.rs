@@ -9,12 +9,14 @@
 //! dozen steps of any limit. It does not remember the order that it found: a valid history needs no proof, and for an
 //! invalid one [`Answer::Illegal`] names the first return that nothing survives.
 
+use std::hash::Hash;
+
 use super::antichain::{Antichain, projected_bytes};
 use super::bits::Bits;
+use super::object::Object;
 use super::problem::{Event, Problem};
 use super::window::{Configuration, Rules, Window};
 use crate::meter::{Limit, Meter};
-use crate::model::Model;
 
 /// What the search found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,43 +34,45 @@ pub(crate) enum Answer {
 const STEPS_PER_CHECK: u64 = 64;
 
 /// Searches with sets of slots that are as narrow as the history allows.
-pub(super) fn search<M: Model>(
-    problem: &Problem<'_, M>,
-    start: &M,
+pub(super) fn search<O: Object>(
+    problem: &Problem<'_, O>,
+    start: &O::State,
     rules: Rules,
     steps: u64,
     meter: &mut Meter,
 ) -> Result<Answer, Limit> {
     match problem.words() {
-        1 => Search::<M, [u64; 1]>::new(problem, start, rules, steps, meter).run(),
-        2 => Search::<M, [u64; 2]>::new(problem, start, rules, steps, meter).run(),
-        3..=4 => Search::<M, [u64; 4]>::new(problem, start, rules, steps, meter).run(),
-        _ => Search::<M, Vec<u64>>::new(problem, start, rules, steps, meter).run(),
+        1 => Search::<O, [u64; 1]>::new(problem, start, rules, steps, meter).run(),
+        2 => Search::<O, [u64; 2]>::new(problem, start, rules, steps, meter).run(),
+        3..=4 => Search::<O, [u64; 4]>::new(problem, start, rules, steps, meter).run(),
+        5..=8 => Search::<O, [u64; 8]>::new(problem, start, rules, steps, meter).run(),
+        9..=16 => Search::<O, [u64; 16]>::new(problem, start, rules, steps, meter).run(),
+        _ => Search::<O, Vec<u64>>::new(problem, start, rules, steps, meter).run(),
     }
 }
 
 /// A place to continue: a configuration before an event, and the length of the sequences to try there.
-struct Branch<M, B> {
+struct Branch<S, B> {
     at: usize,
-    configuration: Configuration<M, B>,
+    configuration: Configuration<S, B>,
     reach: u32,
 }
 
-struct Search<'a, M: Model, B> {
-    window: Window<'a, M, B>,
-    branches: Vec<Branch<M, B>>,
-    visited: Antichain<(u32, M), B>,
-    extension: Extension<M, B>,
+struct Search<'a, O: Object, B> {
+    window: Window<'a, O, B>,
+    branches: Vec<Branch<O::State, B>>,
+    visited: Antichain<(u32, O::State), B>,
+    extension: Extension<O::State, B>,
     spent: Spent<'a>,
     /// The last event that was tried.
     furthest: usize,
 }
 
 /// The sequences from one configuration to the next return.
-struct Extension<M, B> {
-    seen: Antichain<M, B>,
-    frontier: Vec<Configuration<M, B>>,
-    survivors: Vec<Configuration<M, B>>,
+struct Extension<S, B> {
+    seen: Antichain<S, B>,
+    frontier: Vec<Configuration<S, B>>,
+    survivors: Vec<Configuration<S, B>>,
 }
 
 struct Spent<'a> {
@@ -78,8 +82,14 @@ struct Spent<'a> {
     limit: u64,
 }
 
-impl<'a, M: Model, B: Bits> Search<'a, M, B> {
-    fn new(problem: &'a Problem<'a, M>, start: &M, rules: Rules, limit: u64, meter: &'a mut Meter) -> Self {
+impl<'a, O: Object, B: Bits> Search<'a, O, B> {
+    fn new(
+        problem: &'a Problem<'a, O>,
+        start: &O::State,
+        rules: Rules,
+        limit: u64,
+        meter: &'a mut Meter,
+    ) -> Self {
         let window = Window::new(problem, rules);
         let branches = vec![Branch { at: 0, configuration: window.start(start.clone()), reach: 1 }];
         let extension = Extension { seen: Antichain::default(), frontier: Vec::new(), survivors: Vec::new() };
@@ -110,14 +120,14 @@ impl<'a, M: Model, B: Bits> Search<'a, M, B> {
     }
 
     /// Passes calls, and returns of operations that have taken effect, up to a return that needs thought.
-    fn walk(&mut self, configuration: &mut Configuration<M, B>) -> Result<Option<Event>, Limit> {
+    fn walk(&mut self, configuration: &mut Configuration<O::State, B>) -> Result<Option<Event>, Limit> {
         while let Some(event) = self.window.event() {
             self.spend_step()?;
-            if !event.is_return {
+            if !event.is_return() {
                 self.window.pass_call(event, configuration);
-            } else if configuration.masks.used.has(event.slot) {
+            } else if configuration.masks.used.has(event.place) {
                 self.window.pass_return();
-                configuration.masks.forget(event.slot);
+                configuration.masks.forget(event.place);
             } else {
                 return Ok(Some(event));
             }
@@ -130,15 +140,15 @@ impl<'a, M: Model, B: Bits> Search<'a, M, B> {
     fn pass_return(
         &mut self,
         event: Event,
-        configuration: Configuration<M, B>,
+        configuration: Configuration<O::State, B>,
         reach: u32,
-    ) -> Result<Option<Configuration<M, B>>, Limit> {
-        if self.extend(event.slot, &configuration, reach)? {
+    ) -> Result<Option<Configuration<O::State, B>>, Limit> {
+        if self.extend(event.place, &configuration, reach)? {
             self.branches.push(Branch { at: self.window.at, configuration, reach: reach + 1 });
         }
         self.window.pass_return();
         let survivors = &mut self.extension.survivors;
-        survivors.iter_mut().for_each(|survivor| survivor.masks.forget(event.slot));
+        survivors.iter_mut().for_each(|survivor| survivor.masks.forget(event.place));
         survivors.sort_by_cached_key(|survivor| self.window.burden(survivor));
         let key_at = u32::try_from(self.window.at).expect("invariant: fewer than 2^32 events in a history");
         survivors.retain(|survivor| {
@@ -156,15 +166,15 @@ impl<'a, M: Model, B: Bits> Search<'a, M, B> {
     ///
     /// Once the target is optional a sequence matters only if the target itself ends it: everything else in it may as
     /// well wait until after the return.
-    fn extend(&mut self, target: u32, from: &Configuration<M, B>, reach: u32) -> Result<bool, Limit> {
+    fn extend(&mut self, target: u32, from: &Configuration<O::State, B>, reach: u32) -> Result<bool, Limit> {
         self.extension.begin(&self.window, target, from);
         for _ in 0..reach {
             let frontier = std::mem::take(&mut self.extension.frontier);
             for configuration in &frontier {
                 self.spend_step()?;
-                for slot in self.window.candidates(configuration) {
+                for candidate in self.window.candidates(configuration) {
                     self.spent.steps += 1;
-                    if let Some(next) = self.window.linearize(configuration, slot) {
+                    if let Some(next) = self.window.linearize(configuration, candidate) {
                         let was_optional = configuration.masks.optional.has(target);
                         self.extension.reach(&self.window, target, next, was_optional);
                     }
@@ -195,14 +205,20 @@ impl<'a, M: Model, B: Bits> Search<'a, M, B> {
     fn projected_bytes(&self) -> u64 {
         let heap = B::heap_bytes(self.window.problem.words());
         let more = STEPS_PER_CHECK as usize + self.window.problem.slots + self.extension.survivors.len();
-        let branches = projected_bytes::<Branch<M, B>>(self.branches.len(), self.branches.capacity(), more);
+        let branches =
+            projected_bytes::<Branch<O::State, B>>(self.branches.len(), self.branches.capacity(), more);
         let sets = self.visited.projected_bytes(more, heap) + self.extension.projected_bytes(more, heap);
         self.window.problem.bytes() + branches + (2 * heap * (self.branches.len() + more)) as u64 + sets
     }
 }
 
-impl<M: Model, B: Bits> Extension<M, B> {
-    fn begin(&mut self, window: &Window<'_, M, B>, target: u32, from: &Configuration<M, B>) {
+impl<S: Clone + Eq + Hash, B: Bits> Extension<S, B> {
+    fn begin<O: Object<State = S>>(
+        &mut self,
+        window: &Window<'_, O, B>,
+        target: u32,
+        from: &Configuration<S, B>,
+    ) {
         self.seen.clear();
         self.survivors.clear();
         self.frontier.clear();
@@ -213,11 +229,11 @@ impl<M: Model, B: Bits> Extension<M, B> {
         self.frontier.push(from.clone());
     }
 
-    fn reach(
+    fn reach<O: Object<State = S>>(
         &mut self,
-        window: &Window<'_, M, B>,
+        window: &Window<'_, O, B>,
         target: u32,
-        next: Configuration<M, B>,
+        next: Configuration<S, B>,
         was_optional: bool,
     ) {
         if next.masks.used.has(target) {
@@ -235,7 +251,7 @@ impl<M: Model, B: Bits> Extension<M, B> {
     fn projected_bytes(&self, more: usize, heap: usize) -> u64 {
         let lists = [&self.frontier, &self.survivors];
         let lists = lists.map(|list| {
-            projected_bytes::<Configuration<M, B>>(list.len(), list.capacity(), more)
+            projected_bytes::<Configuration<S, B>>(list.len(), list.capacity(), more)
                 + (2 * heap * (list.len() + more)) as u64
         });
         // The frontier that is being left is not longer than what `seen` holds.

@@ -12,17 +12,20 @@
 //! Input*). The time is bounded by the meter and the effort by a number
 //! of steps; when either ends, what was reached until then is the result.
 
-use history::Nanos;
+use std::ops::Range;
 
-use super::object::Object;
+use history::Nanos;
+use rustc_hash::FxHashSet;
+
+use super::calls::matters;
+use super::object::{CallOf, Object, Removal};
 use super::orders::{Orders, orders};
-use super::partition::{Suspects, matters};
-use super::problem::{Call, Problem};
+use super::partition::Suspects;
+use super::problem::Problem;
 use super::rounds::judge;
 use super::search::Answer;
 use super::window::Rules;
 use crate::meter::{Limit, Meter};
-use crate::model::Model;
 
 /// How many more operations the story from the beginning may have than the one that forgets the past.
 const MAX_PROLOGUE: usize = 3;
@@ -35,11 +38,10 @@ const STEPS_PER_QUESTION: u64 = 2_000_000;
 const STEPS_PER_VIOLATION: u64 = 40_000_000;
 
 /// Operations that no order explains.
-#[derive(Clone)]
-pub(super) struct Core<M: Model> {
-    pub calls: Vec<Call<M>>,
+pub(super) struct Core<O: Object> {
+    pub calls: Vec<CallOf<O>>,
     /// The states before them; none helps.
-    pub starts: Vec<M>,
+    pub starts: Vec<O::State>,
     /// Whether the past was forgotten, so that `starts` stands for every state.
     pub from_any_state: bool,
     /// The one whose return nothing survives.
@@ -52,11 +54,11 @@ pub(super) struct Core<M: Model> {
 /// prefix, which tells the better story: it begins with how the values came about.
 pub(super) fn shrink<O: Object>(
     object: &O,
-    calls: &[Call<O::Model>],
+    calls: &[CallOf<O>],
     suspects: &Suspects,
     meter: &mut Meter,
-) -> Core<O::Model> {
-    let whole = Core::whole(heard_of(calls, suspects), vec![object.initial()]);
+) -> Core<O> {
+    let whole = Core::whole(heard_of(object, calls, suspects), vec![object.initial()]);
     let last_step = meter.steps().saturating_add(STEPS_PER_VIOLATION);
     let mut shrinker = Shrinker { object, meter, last_step };
     let recent = shrinker.forget_past(&whole.calls).ok().flatten().map(|recent| shrinker.reduce(recent));
@@ -76,32 +78,38 @@ pub(super) fn shrink<O: Object>(
 
 /// What was heard of up to a moment: operations that are open then may never happen, but if one does, it has the
 /// result that was recorded.
-fn heard_of<M: Model>(calls: &[Call<M>], suspects: &Suspects) -> Vec<Call<M>> {
-    let is_suspect = |call: &&Call<M>| suspects.positions.binary_search(&call.position).is_ok();
-    let mut heard_of: Vec<Call<M>> = calls.iter().filter(is_suspect).cloned().collect();
+fn heard_of<O: Object>(object: &O, calls: &[CallOf<O>], suspects: &Suspects) -> Vec<CallOf<O>> {
+    let is_suspect = |call: &&CallOf<O>| suspects.has(call.position, call.start);
+    let mut heard_of: Vec<CallOf<O>> = calls.iter().filter(is_suspect).cloned().collect();
     for call in &mut heard_of {
-        call.end.take_if(|end| *end > suspects.last);
+        call.set_end(call.end().filter(|end| *end <= suspects.last));
     }
-    heard_of.retain(matters);
+    heard_of.retain(|call| matters(object, call));
     heard_of
 }
 
 /// The history after a moment: what ended is forgotten, what was open may or may not have happened by then.
-fn after<M: Model>(calls: &[Call<M>], moment: Nanos) -> Vec<Call<M>> {
-    let is_recent = |call: &&Call<M>| call.end.is_none_or(|end| end > moment);
-    let mut recent: Vec<Call<M>> = calls.iter().filter(is_recent).cloned().collect();
+fn after<O: Object>(object: &O, calls: &[CallOf<O>], moment: Nanos) -> Vec<CallOf<O>> {
+    let is_recent = |call: &&CallOf<O>| !call.is_certain() || call.end_or_never() > moment;
+    let mut recent: Vec<CallOf<O>> = calls.iter().filter(is_recent).cloned().collect();
     for call in recent.iter_mut().filter(|call| call.start <= moment) {
-        call.end = None;
+        call.set_end(None);
     }
-    recent.retain(matters);
+    recent.retain(|call| matters(object, call));
     recent
 }
 
-impl<M: Model> Core<M> {
-    fn whole(calls: Vec<Call<M>>, starts: Vec<M>) -> Self {
-        let latest = calls.iter().enumerate().max_by_key(|(_, call)| call.end);
+impl<O: Object> Core<O> {
+    fn whole(calls: Vec<CallOf<O>>, starts: Vec<O::State>) -> Self {
+        let latest = calls.iter().enumerate().max_by_key(|(_, call)| call.end());
         let culprit = latest.map_or(0, |(at, _)| at);
         Self { calls, starts, from_any_state: false, culprit }
+    }
+}
+
+impl<O: Object> Clone for Core<O> {
+    fn clone(&self) -> Self {
+        Self { calls: self.calls.clone(), starts: self.starts.clone(), ..*self }
     }
 }
 
@@ -114,7 +122,7 @@ struct Shrinker<'a, O: Object> {
 impl<O: Object> Shrinker<'_, O> {
     /// The call whose return nothing survives, when no order explains the calls; `None` also when that is too hard to
     /// find out.
-    fn culprit(&mut self, calls: &[Call<O::Model>], starts: &[O::Model]) -> Result<Option<usize>, Limit> {
+    fn culprit(&mut self, calls: &[CallOf<O>], starts: &[O::State]) -> Result<Option<usize>, Limit> {
         let mut culprit = None;
         for start in starts {
             if self.meter.steps() > self.last_step {
@@ -122,10 +130,11 @@ impl<O: Object> Shrinker<'_, O> {
             }
             let mut simplified = calls.to_vec();
             self.object.simplify(&mut simplified, start);
-            match judge(&simplified, start, Rules::ALL, STEPS_PER_QUESTION, self.meter) {
+            match judge(self.object, &simplified, start, Rules::ALL, STEPS_PER_QUESTION, self.meter) {
                 Ok(Answer::Illegal { furthest }) => {
-                    let call = &simplified[Problem::new(&simplified).events[furthest].call as usize];
-                    culprit = culprit.max(Some((call.end, call.position)));
+                    let event = Problem::new(self.object, &simplified).events[furthest];
+                    let call = &simplified[event.call as usize];
+                    culprit = culprit.max(Some((call.end(), call.position)));
                 }
                 Ok(Answer::Legal) | Err(Limit::Steps) => return Ok(None),
                 Err(limit) => return Err(limit),
@@ -135,18 +144,13 @@ impl<O: Object> Shrinker<'_, O> {
     }
 
     /// The whole without everything that can go and is not part of `recent`; `None` when that is not illegal.
-    fn guided(
-        &mut self,
-        whole: &Core<O::Model>,
-        recent: &Core<O::Model>,
-    ) -> Result<Option<Core<O::Model>>, Limit> {
-        let is_guide =
-            |call: &Call<O::Model>| recent.calls.iter().any(|guide| guide.position == call.position);
+    fn guided(&mut self, whole: &Core<O>, recent: &Core<O>) -> Result<Option<Core<O>>, Limit> {
+        let is_guide = |call: &CallOf<O>| recent.calls.iter().any(|guide| guide.position == call.position);
         let mut calls = whole.calls.clone();
         loop {
             let before = calls.len();
             let mut removable = self.object.removable(&calls).into_iter();
-            calls.retain(|call| !removable.next().unwrap_or(false) || is_guide(call));
+            calls.retain(|call| removable.next() != Some(Removal::Alone) || is_guide(call));
             if calls.len() == before {
                 break;
             }
@@ -156,7 +160,7 @@ impl<O: Object> Shrinker<'_, O> {
     }
 
     /// Leaves out chunks of operations, large ones first, while the rest stays illegal.
-    fn reduce(&mut self, mut core: Core<O::Model>) -> Core<O::Model> {
+    fn reduce(&mut self, mut core: Core<O>) -> Core<O> {
         let mut chunk = core.calls.len().div_ceil(2);
         loop {
             match self.sweep(&mut core, chunk) {
@@ -168,20 +172,12 @@ impl<O: Object> Shrinker<'_, O> {
     }
 
     /// One pass over the calls; `true` when something was left out.
-    fn sweep(&mut self, core: &mut Core<O::Model>, chunk: usize) -> Result<bool, Limit> {
+    fn sweep(&mut self, core: &mut Core<O>, chunk: usize) -> Result<bool, Limit> {
         let mut from = 0;
         let mut progress = false;
         while from < core.calls.len() {
             let chunk_end = from + chunk;
-            let removable = self.object.removable(&core.calls);
-            let is_kept = |at: usize| !(from..chunk_end).contains(&at) || !removable[at];
-            let kept: Vec<Call<O::Model>> = core
-                .calls
-                .iter()
-                .enumerate()
-                .filter(|(at, _)| is_kept(*at))
-                .map(|(_, call)| call.clone())
-                .collect();
+            let kept = without::<O>(&core.calls, &self.object.removable(&core.calls), from..chunk_end);
             let is_smaller = kept.len() < core.calls.len();
             match if is_smaller { self.culprit(&kept, &core.starts)? } else { None } {
                 Some(culprit) => {
@@ -197,8 +193,8 @@ impl<O: Object> Shrinker<'_, O> {
 
     /// The shortest recent part that is illegal from every state. Forgetting more can only make a history easier to
     /// explain, so the moment is found by doubling and then by halves.
-    fn forget_past(&mut self, calls: &[Call<O::Model>]) -> Result<Option<Core<O::Model>>, Limit> {
-        let mut ends: Vec<Nanos> = calls.iter().filter_map(|call| call.end).collect();
+    fn forget_past(&mut self, calls: &[CallOf<O>]) -> Result<Option<Core<O>>, Limit> {
+        let mut ends: Vec<Nanos> = calls.iter().filter_map(CallOf::<O>::end).collect();
         ends.sort_unstable_by(|a, b| b.cmp(a));
         ends.dedup();
         let mut kept = 1;
@@ -219,8 +215,8 @@ impl<O: Object> Shrinker<'_, O> {
         Ok(Some(core))
     }
 
-    fn recent(&mut self, calls: &[Call<O::Model>], moment: Nanos) -> Result<Option<Core<O::Model>>, Limit> {
-        let calls = after(calls, moment);
+    fn recent(&mut self, calls: &[CallOf<O>], moment: Nanos) -> Result<Option<Core<O>>, Limit> {
+        let calls = after(self.object, calls, moment);
         let starts = self.object.any_start(&calls);
         let culprit = self.culprit(&calls, &starts)?;
         Ok(culprit.map(|culprit| Core { calls, starts, from_any_state: true, culprit }))
@@ -228,14 +224,28 @@ impl<O: Object> Shrinker<'_, O> {
 
     /// Whether the core is illegal, by a search that shares nothing with the one that found it, where it is small enough
     /// for that. Names the culprit of exactly these calls.
-    fn confirm(&mut self, core: &mut Core<O::Model>) -> bool {
+    fn confirm(&mut self, core: &mut Core<O>) -> bool {
         let culprit = self.culprit(&core.calls, &core.starts);
         if let Ok(Some(culprit)) = culprit {
             core.culprit = culprit;
         }
-        match orders(&core.calls, &core.starts, core.culprit) {
+        match orders(self.object, &core.calls, &core.starts, core.culprit) {
             Some(found) => matches!(found, Orders::Stuck(_)),
             None => matches!(culprit, Ok(Some(_))),
         }
     }
+}
+
+/// The calls without those of a range that can go, and without the others that go together with one of them.
+fn without<O: Object>(calls: &[CallOf<O>], removable: &[Removal], range: Range<usize>) -> Vec<CallOf<O>> {
+    let in_range = &removable[range.start..range.end.min(removable.len())];
+    let together: FxHashSet<Removal> =
+        in_range.iter().filter(|removal| matches!(removal, Removal::Together(_))).copied().collect();
+    let goes = |at: usize| match removable[at] {
+        Removal::Kept => false,
+        Removal::Alone => range.contains(&at),
+        group => together.contains(&group),
+    };
+    let kept = calls.iter().enumerate().filter(|(at, _)| !goes(*at));
+    kept.map(|(_, call)| call.clone()).collect()
 }

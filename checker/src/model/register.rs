@@ -1,6 +1,8 @@
 //! A register with read, write and compare-and-set over interned values.
 
-use super::{Effect, Model, SequentialSpec, ValueId};
+use history::ValueId;
+
+use super::{Effect, Model, SequentialSpec};
 
 /// What the register holds; [`ValueId::ABSENT`] at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -5,8 +5,7 @@ use serde_json::Value;
 
 use super::ledger::{Element, Ledger, Position};
 use crate::Anomaly;
-use crate::model::values::shorten;
-use crate::narration::{count, who};
+use crate::narration::{count, shorten, who};
 
 /// The most elements that are named in one line of details.
 const MAX_NAMED: usize = 20;

@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use history::{History, Nanos, NodeId, Operation, Outcome, Process};
+use history::{Nanos, NodeId, Operation, Outcome, Process};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::rows::Rows;
 use crate::{Budget, CheckError, CheckOutcome, set_full};
 
 /// A drawn operation: kind, element or bits of the elements that a read returns, call, duration, outcome.
@@ -30,7 +31,7 @@ fn operation(index: usize, f: &str, value: Value, call: u64, ret: u64, outcome: 
     }
 }
 
-fn history(draws: &[Draw], elements: u8) -> History {
+fn history(draws: &[Draw], elements: u8) -> Rows {
     let operations = draws.iter().enumerate().map(|(index, (is_add, bits, call, duration, outcome))| {
         let ret = call + duration;
         if *is_add {
@@ -41,7 +42,7 @@ fn history(draws: &[Draw], elements: u8) -> History {
             operation(index, "read", json!(seen), *call, ret, Outcome::Ok)
         }
     });
-    History { header: None, operations: operations.collect() }
+    Rows { operations: operations.collect() }
 }
 
 /// Whether some order of adds and reads explains every read.
@@ -65,13 +66,13 @@ fn bits(elements: &Value) -> u32 {
     elements.as_array().unwrap().iter().fold(0, |bits, element| bits | 1 << element.as_u64().unwrap())
 }
 
-fn is_linearizable(history: &History) -> bool {
+fn is_linearizable(history: &Rows) -> bool {
     let happened = |operation: &&Operation| operation.outcome != Outcome::Fail;
     some_order(&history.operations.iter().filter(happened).collect::<Vec<_>>(), 0, 0)
 }
 
-fn outcome(history: &History) -> CheckOutcome {
-    set_full(history, &Budget::default()).unwrap().result.outcome
+fn outcome(history: &Rows) -> CheckOutcome {
+    set_full(&history.history(), &Budget::default()).unwrap().result.outcome
 }
 
 fn draws(most: usize) -> impl Strategy<Value = Vec<Draw>> {
@@ -98,11 +99,11 @@ proptest! {
     #[test]
     fn operations_of_an_anomaly_prove_it_alone(draws in draws(12)) {
         let history = history(&draws, 3);
-        for anomaly in set_full(&history, &Budget::default()).unwrap().anomalies {
+        for anomaly in set_full(&history.history(), &Budget::default()).unwrap().anomalies {
             let is_named = |operation: &&Operation| anomaly.operations.contains(&operation.index);
             let operations = history.operations.iter().filter(is_named).cloned().collect();
-            let named = History { header: None, operations };
-            prop_assert!(set_full(&named, &Budget::default()).unwrap().result.outcome == CheckOutcome::Violation, "{:?}", anomaly);
+            let named = Rows { operations };
+            prop_assert!(set_full(&named.history(), &Budget::default()).unwrap().result.outcome == CheckOutcome::Violation, "{:?}", anomaly);
         }
     }
 }
@@ -111,8 +112,8 @@ proptest! {
 const CASES: u32 = if cfg!(debug_assertions) { 500 } else { 20_000 };
 
 /// Adds one after another, and after every `every`-th one a read of everything.
-fn large(adds: usize, every: usize) -> History {
-    let mut history = History::default();
+fn large(adds: usize, every: usize) -> Rows {
+    let mut history = Rows::default();
     let mut push = |f: &str, value: Value| {
         let index = history.operations.len();
         let at = index as u64 * 10;
@@ -133,7 +134,7 @@ fn large_set_is_valid_until_one_read_misses_one_element() {
     assert_eq!(outcome(&history), CheckOutcome::Valid);
     let read = history.operations.iter_mut().filter(|operation| operation.f == "read").nth(50).unwrap();
     read.output.as_array_mut().unwrap().remove(7);
-    let finding = set_full(&history, &Budget::default()).unwrap();
+    let finding = set_full(&history.history(), &Budget::default()).unwrap();
     assert_eq!(finding.anomalies.len(), 1);
     assert_eq!(finding.anomalies[0].kind, "stale");
     assert_eq!(finding.anomalies[0].operations.len(), 3);
@@ -146,7 +147,7 @@ fn sets_under_different_keys_are_independent() {
     other.operations.retain(|operation| operation.f == "add");
     other.operations.iter_mut().for_each(|operation| operation.key = Some("other".to_owned()));
     history.operations.extend(other.operations);
-    let finding = set_full(&history, &Budget::default()).unwrap();
+    let finding = set_full(&history.history(), &Budget::default()).unwrap();
     assert_eq!(finding.result.outcome, CheckOutcome::Unknown);
     let note = finding.result.note.unwrap();
     assert_eq!(note, "no final read of 1 of 2 sets completed, so lost elements could hide");
@@ -158,7 +159,7 @@ fn exhausted_budget_is_unknown_and_says_so() {
     let memory = Budget { memory_bytes: 1000, ..Budget::default() };
     let time = Budget { time: std::time::Duration::ZERO, ..Budget::default() };
     for (budget, word) in [(memory, "memory"), (time, "time")] {
-        let result = set_full(&history, &budget).unwrap().result;
+        let result = set_full(&history.history(), &budget).unwrap().result;
         assert_eq!(result.outcome, CheckOutcome::Unknown);
         assert!(result.note.unwrap().contains(word));
     }
@@ -168,7 +169,7 @@ fn exhausted_budget_is_unknown_and_says_so() {
 fn read_without_a_list_is_an_error_of_the_adapter() {
     let mut history = large(10, 10);
     history.operations[10].output = json!("everything");
-    let error = set_full(&history, &Budget::default()).unwrap_err();
+    let error = set_full(&history.history(), &Budget::default()).unwrap_err();
     assert!(matches!(error, CheckError::MalformedOutput { index: 10, .. }), "{error}");
 }
 
@@ -180,6 +181,6 @@ fn measure() {
     let read: usize =
         history.operations.iter().filter_map(|operation| operation.output.as_array()).map(Vec::len).sum();
     let start = Instant::now();
-    let result = set_full(&history, &Budget::default()).unwrap().result;
+    let result = set_full(&history.history(), &Budget::default()).unwrap().result;
     println!("5000 elements, 500 reads of {read} elements: {:?} in {:?}", result.outcome, start.elapsed());
 }

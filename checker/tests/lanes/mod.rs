@@ -45,7 +45,7 @@ pub(crate) fn parse(text: &str) -> Drawing {
     operations.iter_mut().for_each(|operation| operation.key.clone_from(&key));
     Drawing {
         check: setting("check").expect("a line `check: …`"),
-        history: History { header: None, operations },
+        history: History { header: None, operations: operations.into_iter().collect() },
         picture: picture.to_owned(),
         expected: expected.to_owned(),
     }

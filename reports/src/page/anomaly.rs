@@ -56,12 +56,11 @@ pub(super) fn views(run: &Run, limit: usize) -> Vec<AnomalyView> {
 }
 
 fn view(run: &Run, position: usize, anomaly: &Anomaly) -> AnomalyView {
-    let found: Vec<&Operation> =
-        anomaly.operations.iter().filter_map(|index| run.operation(*index)).collect();
+    let found: Vec<Operation> = anomaly.operations.iter().filter_map(|index| run.operation(*index)).collect();
     let anchor = format!("anomaly-{}", position + 1);
     let moments = moments(run, &found);
     let (log, hidden_log) = log(run, &moments);
-    let operations: Vec<OpRow> = found.iter().take(MAX_ROWS).map(|operation| OpRow::of(operation)).collect();
+    let operations: Vec<OpRow> = found.iter().take(MAX_ROWS).map(OpRow::of).collect();
     AnomalyView {
         id: anomaly.id.clone(),
         kind: clip(&anomaly.kind, 100),
@@ -82,7 +81,7 @@ fn view(run: &Run, position: usize, anomaly: &Anomaly) -> AnomalyView {
 
 /// The moments that an anomaly is about: the stamps of its operations or, when it has none (a crash, no recovery), the
 /// incidents of the run.
-fn moments(run: &Run, operations: &[&Operation]) -> Vec<Nanos> {
+fn moments(run: &Run, operations: &[Operation]) -> Vec<Nanos> {
     if operations.is_empty() {
         let incident = |event: &&RunEvent| {
             matches!(

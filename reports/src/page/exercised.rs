@@ -41,10 +41,10 @@ pub(super) struct CheckRow {
 /// Per function, all of them last. The second value is how many functions are left out.
 pub(super) fn functions(run: &Run) -> (Vec<FunctionRow>, usize) {
     let windows = run.fault_windows();
-    let mut table: BTreeMap<&str, [u64; 6]> = BTreeMap::new();
+    let mut table: BTreeMap<String, [u64; 6]> = BTreeMap::new();
     let mut sum = [0u64; 6];
-    for operation in &run.history.operations {
-        let row = table.entry(&operation.f).or_default();
+    for operation in run.history.operations.iter() {
+        let row = table.entry(operation.f.clone()).or_default();
         let inside = windows.iter().any(|window| contains(*window, operation.call));
         let column = rank(operation.outcome);
         for cells in [row, &mut sum] {
@@ -54,7 +54,7 @@ pub(super) fn functions(run: &Run) -> (Vec<FunctionRow>, usize) {
     }
     let hidden = table.len().saturating_sub(MAX_FUNCTIONS);
     let mut rows: Vec<FunctionRow> =
-        table.into_iter().take(MAX_FUNCTIONS).map(|(function, cells)| row(function, cells)).collect();
+        table.into_iter().take(MAX_FUNCTIONS).map(|(function, cells)| row(&function, cells)).collect();
     rows.push(row("all", sum));
     (rows, hidden)
 }

@@ -1,34 +1,39 @@
 //! The search agrees with both oracles on small histories, valid and broken, under every combination of rules.
 
-use history::History;
 use proptest::prelude::*;
 
 use super::oracle::{exhaustive, stateright};
 use super::simulate::{Act, Mix, corrupt, long, mix, play, script, stale_read};
 use crate::linearizable::object::{Object, Shortcut};
+use crate::linearizable::objects::register::RegisterObject;
 use crate::linearizable::partition::split;
-use crate::linearizable::register::RegisterObject;
 use crate::linearizable::rounds::judge;
 use crate::linearizable::search::Answer;
 use crate::linearizable::window::Rules;
 use crate::meter::Meter;
+use crate::rows::Rows;
 use crate::{Budget, CheckOutcome, linearizable_register};
 
-fn verdict(history: &History) -> CheckOutcome {
-    linearizable_register(history, &Budget::default()).unwrap().result.outcome
+fn verdict(history: &Rows) -> CheckOutcome {
+    linearizable_register(&history.history(), &Budget::default()).unwrap().result.outcome
 }
 
 /// The verdict with some rules only, with or without leaving operations out beforehand.
-fn verdict_with(history: &History, rules: Rules, simplified: bool) -> bool {
-    let mut object = RegisterObject::default();
-    split(&mut object, history).unwrap().iter().all(|partition| {
-        let calls = if simplified { &partition.simplified } else { &partition.calls };
+fn verdict_with(history: &Rows, rules: Rules, simplified: bool) -> bool {
+    let operations = &history.history().operations;
+    let object = RegisterObject::new(operations);
+    split(&object, operations).unwrap().iter().all(|partition| {
+        let calls = if simplified {
+            partition.simplified(&object, operations)
+        } else {
+            partition.calls(&object, operations)
+        };
         let mut meter = Meter::start(&Budget::default());
-        judge(calls, &object.initial(), rules, u64::MAX, &mut meter) == Ok(Answer::Legal)
+        judge(&object, &calls, &object.initial(), rules, u64::MAX, &mut meter) == Ok(Answer::Legal)
     })
 }
 
-fn broken(mix: Mix, script: &[Act], lie: Option<(usize, u8)>) -> History {
+fn broken(mix: Mix, script: &[Act], lie: Option<(usize, u8)>) -> Rows {
     let mut history = play(mix, script);
     if let Some((which, value)) = lie {
         corrupt(&mut history, which, value);
@@ -58,21 +63,22 @@ proptest! {
         let expected = exhaustive(&history);
         for bits in 0..32_u8 {
             let on = |bit: u8| bits >> bit & 1 == 1;
-            let rules = Rules { pure_greedy: on(0), unseen: on(1), twins: on(2), dominance: on(3) };
+            let rules = Rules { pure_greedy: on(0), unseen: on(1), likes: on(2), dominance: on(3) };
             prop_assert_eq!(verdict_with(&history, rules, on(4)), expected, "{:?}", rules);
         }
     }
 }
 
 /// Zones, where they apply, against the search.
-fn zones_and_search(history: &History) -> Vec<(Option<Shortcut>, bool)> {
-    let mut object = RegisterObject::default();
-    let partitions = split(&mut object, history).unwrap();
+fn zones_and_search(history: &Rows) -> Vec<(Option<Shortcut>, bool)> {
+    let operations = &history.history().operations;
+    let object = RegisterObject::new(operations);
+    let partitions = split(&object, operations).unwrap();
     let both = partitions.iter().map(|partition| {
         let mut meter = Meter::start(&Budget::default());
-        let calls = &partition.simplified;
-        let answer = judge(calls, &object.initial(), Rules::ALL, u64::MAX, &mut meter);
-        (object.shortcut(calls), answer == Ok(Answer::Legal))
+        let calls = partition.simplified(&object, operations);
+        let answer = judge(&object, &calls, &object.initial(), Rules::ALL, u64::MAX, &mut meter);
+        (object.shortcut(&calls), answer == Ok(Answer::Legal))
     });
     both.collect()
 }

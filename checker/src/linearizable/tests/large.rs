@@ -2,23 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use history::{History, Nanos, Outcome, Process};
+use history::{Nanos, Outcome, Process};
 use serde_json::json;
 
 use super::simulate::{Mix, Random, corrupt, long, operation, stale_read};
+use crate::rows::Rows;
 use crate::{Budget, CheckOutcome, Finding, linearizable_register};
 
-fn check(history: &History) -> Finding {
-    linearizable_register(history, &Budget::default()).unwrap()
+fn check(history: &Rows) -> Finding {
+    linearizable_register(&history.history(), &Budget::default()).unwrap()
 }
 
-fn outcome(history: &History) -> CheckOutcome {
+fn outcome(history: &Rows) -> CheckOutcome {
     check(history).result.outcome
 }
 
 /// Histories under different keys, one after another.
-fn merged(histories: Vec<History>) -> History {
-    let mut merged = History::default();
+fn merged(histories: Vec<Rows>) -> Rows {
+    let mut merged = Rows::default();
     for (key, history) in histories.into_iter().enumerate() {
         for mut operation in history.operations {
             operation.key = Some(format!("k{key}"));
@@ -92,8 +93,8 @@ fn several_violated_keys_are_explained_smallest_first() {
 }
 
 /// Several hundred operations of unknown outcome, all open to the end, and a chain of reads through some of them.
-fn many_open(writes: u32) -> History {
-    let mut history = History::default();
+fn many_open(writes: u32) -> Rows {
+    let mut history = Rows::default();
     for write in 0..writes {
         let mut pending = operation(u64::from(write), write, "write", json!(write));
         pending.call = Nanos(1);
@@ -126,9 +127,9 @@ fn hundreds_of_operations_may_be_open_at_once() {
 }
 
 /// Concurrent compare-and-sets that all matched; whether a path uses every one of them is hard to find out.
-fn hard(operations: u32, values: u64) -> History {
+fn hard(operations: u32, values: u64) -> Rows {
     let mut random = Random::new(11);
-    let mut history = History::default();
+    let mut history = Rows::default();
     for at in 0..operations {
         let pair = json!([random.below(values), random.below(values)]);
         let mut cas = operation(u64::from(at), at, "cas", pair);
@@ -147,7 +148,7 @@ fn hard(operations: u32, values: u64) -> History {
 fn exhausted_memory_is_unknown_and_the_limit_holds() {
     let history = long(Mix::Repeated, 20, 12_000, 50, 1);
     let budget = Budget { memory_bytes: 1 << 20, ..Budget::default() };
-    let result = linearizable_register(&history, &budget).unwrap().result;
+    let result = linearizable_register(&history.history(), &budget).unwrap().result;
     assert_eq!(result.outcome, CheckOutcome::Unknown);
     let note = result.note.unwrap();
     assert!(note.contains("the memory budget of 1048576 bytes is exhausted"), "{note}");
@@ -157,12 +158,13 @@ fn exhausted_memory_is_unknown_and_the_limit_holds() {
 #[test]
 fn exhausted_time_is_unknown_and_says_so() {
     let budget = Budget { time: Duration::from_millis(50), ..Budget::default() };
-    let result = linearizable_register(&hard(60, 9), &budget).unwrap().result;
+    let result = linearizable_register(&hard(60, 9).history(), &budget).unwrap().result;
     assert_eq!(result.outcome, CheckOutcome::Unknown);
     let note = result.note.unwrap();
     assert!(note.contains("the time budget of 50ms is exhausted"), "{note}");
-    let result =
-        linearizable_register(&hard(3, 2), &Budget { time: Duration::ZERO, ..budget }).unwrap().result;
+    let result = linearizable_register(&hard(3, 2).history(), &Budget { time: Duration::ZERO, ..budget })
+        .unwrap()
+        .result;
     assert_eq!(result.outcome, CheckOutcome::Unknown);
 }
 
@@ -239,12 +241,14 @@ fn measure() {
     }
 }
 
-fn report(name: &str, history: &History) {
+fn report(name: &str, history: &Rows) {
     let unknown = history.operations.iter().filter(|operation| operation.ret.is_none()).count();
     let start = Instant::now();
-    let finding =
-        linearizable_register(history, &Budget { time: Duration::from_secs(20), ..Budget::default() })
-            .unwrap();
+    let finding = linearizable_register(
+        &history.history(),
+        &Budget { time: Duration::from_secs(20), ..Budget::default() },
+    )
+    .unwrap();
     let (elapsed, result) = (start.elapsed(), finding.result);
     println!(
         "{name}: {} operations, {unknown} unknown: {:?} in {elapsed:?}, {} KiB, {} anomalies, {:?}",

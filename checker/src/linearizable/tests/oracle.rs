@@ -2,21 +2,22 @@
 
 use std::collections::HashSet;
 
-use history::{History, Nanos, Operation, Outcome};
+use history::{Nanos, Operation, Outcome};
 use serde_json::Value;
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester};
 
 use crate::linearizable::object::Object;
-use crate::linearizable::register::RegisterObject;
+use crate::linearizable::objects::register::RegisterObject;
 use crate::model::{Register, RegisterOp};
+use crate::rows::Rows;
 
 /// Tries every order of a register that is empty at first.
-pub(super) fn exhaustive(history: &History) -> bool {
+pub(super) fn exhaustive(history: &Rows) -> bool {
     exhaustive_from(history, &[Value::Null])
 }
 
 /// Tries every order from every one of some states.
-pub(super) fn exhaustive_from(history: &History, states: &[Value]) -> bool {
+pub(super) fn exhaustive_from(history: &Rows, states: &[Value]) -> bool {
     let operations: Vec<&Operation> =
         history.operations.iter().filter(|operation| operation.outcome != Outcome::Fail).collect();
     assert!(operations.len() <= 20, "the exhaustive oracle is for small histories");
@@ -64,14 +65,15 @@ fn after(operation: &Operation, state: &Value) -> Option<Value> {
 }
 
 /// Asks stateright: dense threads, a fresh one after every unknown outcome (processes are never reused then).
-pub(super) fn stateright(history: &History) -> bool {
-    let mut object = RegisterObject::default();
+pub(super) fn stateright(history: &Rows) -> bool {
+    let operations = &history.history().operations;
+    let object = RegisterObject::new(operations);
     let mut events = Vec::new();
     for (at, operation) in history.operations.iter().enumerate() {
         if operation.outcome == Outcome::Fail {
             continue;
         }
-        let step = object.translate(operation).unwrap();
+        let step = object.translate(operations, at).unwrap();
         if step.op == RegisterOp::Read && step.ret.is_none() {
             continue;
         }

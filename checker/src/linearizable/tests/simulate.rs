@@ -1,6 +1,7 @@
 //! Histories by simulating a register: valid by construction, unless a test corrupts them afterwards.
 
-use history::{History, Nanos, NodeId, Operation, Outcome, Process};
+use crate::rows::Rows;
+use history::{Nanos, NodeId, Operation, Outcome, Process};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -50,7 +51,7 @@ enum Stage {
 
 /// A register in the middle of a simulation.
 pub(super) struct Simulation {
-    pub history: History,
+    pub history: Rows,
     register: Value,
     stages: Vec<Stage>,
     processes: Vec<u32>,
@@ -64,7 +65,7 @@ pub(super) struct Simulation {
 impl Simulation {
     pub(super) fn new(clients: usize) -> Self {
         Self {
-            history: History::default(),
+            history: Rows::default(),
             register: Value::Null,
             stages: vec![Stage::Idle; clients],
             processes: (0..clients as u32).collect(),
@@ -114,7 +115,7 @@ impl Simulation {
     }
 
     /// The history; operations that are still open are of unknown outcome.
-    pub(super) fn finish(mut self) -> History {
+    pub(super) fn finish(mut self) -> Rows {
         let open = |operation: &&mut Operation| operation.outcome == Outcome::Info;
         self.history.operations.iter_mut().filter(open).for_each(|operation| operation.output = Value::Null);
         self.history
@@ -183,14 +184,14 @@ pub(super) fn operation(index: u64, process: u32, f: &str, input: Value) -> Oper
 }
 
 /// Plays a script.
-pub(super) fn play(mix: Mix, script: &[Act]) -> History {
+pub(super) fn play(mix: Mix, script: &[Act]) -> Rows {
     let mut simulation = Simulation::new(CLIENTS);
     script.iter().for_each(|act| simulation.act(mix, *act));
     simulation.finish()
 }
 
 /// Changes one observation; the history may be invalid afterwards.
-pub(super) fn corrupt(history: &mut History, which: usize, value: u8) {
+pub(super) fn corrupt(history: &mut Rows, which: usize, value: u8) {
     let observed = |operation: &&mut Operation| operation.outcome == Outcome::Ok && operation.f != "write";
     let mut observations: Vec<&mut Operation> = history.operations.iter_mut().filter(observed).collect();
     if observations.is_empty() {
@@ -222,7 +223,7 @@ impl Random {
 }
 
 /// A valid history on one key: `acts` steps of `clients` clients, about one operation in `crash_one_in` given up.
-pub(super) fn long(mix: Mix, clients: usize, acts: usize, crash_one_in: u64, seed: u64) -> History {
+pub(super) fn long(mix: Mix, clients: usize, acts: usize, crash_one_in: u64, seed: u64) -> Rows {
     let mut random = Random::new(seed);
     let mut simulation = Simulation::new(clients);
     for _ in 0..acts {
@@ -242,7 +243,7 @@ pub(super) fn long(mix: Mix, clients: usize, acts: usize, crash_one_in: u64, see
 
 /// Lets a read at about `place` (0 to 1) of a history of unique values return what had certainly been overwritten;
 /// `false` when there is none that can.
-pub(super) fn stale_read(history: &mut History, place: f64) -> bool {
+pub(super) fn stale_read(history: &mut Rows, place: f64) -> bool {
     let operations = &history.operations;
     let from = (operations.len() as f64 * place) as usize;
     let reads = (from..operations.len()).filter(|at| operations[*at].f == "read");

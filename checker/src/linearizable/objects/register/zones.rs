@@ -7,17 +7,15 @@
 //! order) it is enough to look at neighbours: two forward zones must not overlap, and a backward zone must not lie
 //! inside a forward one. Source: Gibbons and Korach, *Testing Shared Memories*, SIAM J. Comput. 26 (1997), section 4.
 
-use history::Nanos;
+use history::{Nanos, ValueId};
 use rustc_hash::FxHashMap;
 
-use super::super::problem::Call;
-use super::{is_cas, observes, written};
+use super::{RegisterCall, is_cas, observes, written};
 use crate::linearizable::object::Shortcut;
-use crate::model::{Register, ValueId};
 
 /// Decides the calls; `None` when there is a compare-and-set, a value that is written twice, or an effect that may come
 /// at any time.
-pub(super) fn decide(calls: &[Call<Register>]) -> Option<Shortcut> {
+pub(super) fn decide(calls: &[RegisterCall]) -> Option<Shortcut> {
     if calls.iter().any(|call| is_cas(call) || !call.is_certain()) {
         return None;
     }
@@ -27,7 +25,7 @@ pub(super) fn decide(calls: &[Call<Register>]) -> Option<Shortcut> {
 
 /// An observation that nothing can explain, because no operation that began before its end leaves that value. This
 /// holds for every register.
-pub(super) fn from_nowhere(calls: &[Call<Register>]) -> Option<Shortcut> {
+pub(super) fn from_nowhere(calls: &[RegisterCall]) -> Option<Shortcut> {
     let mut first_write: FxHashMap<ValueId, Nanos> = FxHashMap::default();
     for call in calls {
         if let Some(value) = written(call).filter(|value| observes(call) != Some(*value)) {
@@ -37,13 +35,13 @@ pub(super) fn from_nowhere(calls: &[Call<Register>]) -> Option<Shortcut> {
                 .or_insert(call.start);
         }
     }
-    let is_impossible = |call: &&Call<Register>| match (observes(call), call.end) {
+    let is_impossible = |call: &&RegisterCall| match (observes(call), call.end()) {
         (Some(value), Some(end)) if value != ValueId::ABSENT => {
             first_write.get(&value).is_none_or(|first| end < *first)
         }
         _ => false,
     };
-    calls.iter().find(is_impossible).map(|call| Shortcut::Illegal(vec![call.position]))
+    calls.iter().find(is_impossible).map(|call| Shortcut::Illegal(vec![call.position as usize]))
 }
 
 /// The operations on one value. `None` as a time is the beginning, before everything: the absent value is there
@@ -54,14 +52,14 @@ struct Cluster {
     latest_start: (Nanos, usize),
 }
 
-fn clusters(calls: &[Call<Register>]) -> Option<Vec<Cluster>> {
+fn clusters(calls: &[RegisterCall]) -> Option<Vec<Cluster>> {
     let mut clusters: FxHashMap<ValueId, Cluster> = FxHashMap::default();
     for call in calls {
         if let Some(value) = written(call) {
             let cluster = Cluster {
-                write: Some(call.position),
-                earliest_end: (call.end, Some(call.position)),
-                latest_start: (call.start, call.position),
+                write: Some(call.position as usize),
+                earliest_end: (call.end(), Some(call.position as usize)),
+                latest_start: (call.start, call.position as usize),
             };
             if clusters.insert(value, cluster).is_some() {
                 return None;
@@ -70,8 +68,11 @@ fn clusters(calls: &[Call<Register>]) -> Option<Vec<Cluster>> {
     }
     for call in calls {
         let Some(value) = observes(call) else { continue };
-        let absent =
-            || Cluster { write: None, earliest_end: (None, None), latest_start: (call.start, call.position) };
+        let absent = || Cluster {
+            write: None,
+            earliest_end: (None, None),
+            latest_start: (call.start, call.position as usize),
+        };
         let cluster = match clusters.get_mut(&value) {
             Some(cluster) => cluster,
             None if value == ValueId::ABSENT => clusters.entry(value).or_insert_with(absent),
@@ -79,10 +80,10 @@ fn clusters(calls: &[Call<Register>]) -> Option<Vec<Cluster>> {
             None => return None,
         };
         // On a tie the read: the end of a write of unknown outcome is derived from it.
-        if call.end <= cluster.earliest_end.0 {
-            cluster.earliest_end = (call.end, Some(call.position));
+        if call.end() <= cluster.earliest_end.0 {
+            cluster.earliest_end = (call.end(), Some(call.position as usize));
         }
-        cluster.latest_start = cluster.latest_start.max((call.start, call.position));
+        cluster.latest_start = cluster.latest_start.max((call.start, call.position as usize));
     }
     Some(clusters.into_values().collect())
 }
