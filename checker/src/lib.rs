@@ -25,6 +25,7 @@ pub mod error;
 pub mod linearizable;
 pub mod model;
 pub mod set_full;
+pub mod spec;
 pub mod verdict;
 
 mod meter;
@@ -35,8 +36,9 @@ mod rows;
 pub use coverage::Requirements;
 pub use decide::{decide, decide_history};
 pub use error::CheckError;
-pub use linearizable::linearizable_register;
+pub use linearizable::{linearizable, linearizable_register};
 pub use set_full::set_full;
+pub use spec::Spec;
 pub use verdict::{
     Anomaly, Budget, CheckOutcome, CheckResult, Counts, Coverage, FaultTally, Finding, RunOutcome, Verdict,
 };

@@ -16,12 +16,21 @@ use history::{History, Operations, Outcome};
 
 use crate::meter::{Limit, Meter};
 use crate::narration::count;
+use crate::spec::Spec;
 use crate::{Anomaly, Budget, CheckError, CheckOutcome, CheckResult, Finding};
 
+use crate::model::collection::{AnyOrder, FirstIn, LastIn};
 pub(crate) use calls::completion;
 use explain::explain;
 use object::Object;
+use objects::append_list::AppendListObject;
+use objects::collection::CollectionObject;
+use objects::counter::CounterObject;
+use objects::kv::KvObject;
+use objects::mutex::MutexObject;
 use objects::register::RegisterObject;
+use objects::set::SetObject;
+use objects::versioned::VersionedObject;
 use partition::{Partition, split};
 use rounds::{Decision, Fate, decide, is_illegal};
 use shrink::shrink;
@@ -29,6 +38,7 @@ use shrink::shrink;
 mod antichain;
 mod bits;
 mod calls;
+mod chain;
 mod explain;
 mod object;
 mod objects;
@@ -43,13 +53,32 @@ mod window;
 /// The name of the check in verdicts.
 const NAME: &str = "linearizable";
 
-/// Judges registers, one per key, with the functions `read`, `write` (a value) and `cas` (`[expected, new]`, observing
-/// whether it matched).
+/// Judges a history against a model, key by key. What its functions are called is said by [`Spec::functions`].
 ///
 /// # Errors
-/// When an operation is not one of a register: unknown function, argument or observation of the wrong shape.
+/// When an operation is not one of the model's: unknown function, argument or observation of the wrong shape.
+pub fn linearizable(spec: Spec, history: &History, budget: &Budget) -> Result<Finding, CheckError> {
+    let operations = &history.operations;
+    match spec {
+        Spec::Register => check(&RegisterObject::new(operations), operations, budget),
+        Spec::VersionedRegister => check(&VersionedObject::new(operations), operations, budget),
+        Spec::Kv => check(&KvObject::new(operations), operations, budget),
+        Spec::Set => check(&SetObject::new(operations), operations, budget),
+        Spec::Counter => check(&CounterObject, operations, budget),
+        Spec::Queue => check(&CollectionObject::<FirstIn>::new(operations), operations, budget),
+        Spec::UnorderedQueue => check(&CollectionObject::<AnyOrder>::new(operations), operations, budget),
+        Spec::Stack => check(&CollectionObject::<LastIn>::new(operations), operations, budget),
+        Spec::Mutex => check(&MutexObject, operations, budget),
+        Spec::AppendList => check(&AppendListObject::new(operations), operations, budget),
+    }
+}
+
+/// Judges registers: [`linearizable`] with [`Spec::Register`].
+///
+/// # Errors
+/// When an operation is not one of a register.
 pub fn linearizable_register(history: &History, budget: &Budget) -> Result<Finding, CheckError> {
-    check(&RegisterObject::new(&history.operations), &history.operations, budget)
+    linearizable(Spec::Register, history, budget)
 }
 
 /// The percentage of the time that searching may take; the rest is kept for explaining.
@@ -81,15 +110,15 @@ fn check<O: Object>(object: &O, operations: &Operations, budget: &Budget) -> Res
 }
 
 /// What is known about every partition.
-struct Judged<'a> {
+struct Judged<'a, O: Object> {
     operations: &'a Operations,
     partitions: Vec<Partition>,
-    fates: Vec<Fate>,
+    fates: Vec<Fate<O>>,
 }
 
-impl Judged<'_> {
+impl<O: Object> Judged<'_, O> {
     /// Explains violated partitions, those with the shortest proofs first.
-    fn explain_all<O: Object>(&self, object: &O, meter: &mut Meter) -> Vec<Anomaly> {
+    fn explain_all(&self, object: &O, meter: &mut Meter) -> Vec<Anomaly> {
         let violated = self.partitions.iter().zip(&self.fates).filter_map(|(partition, fate)| match fate {
             Ok(Decision::Illegal(suspects)) => Some((partition, suspects)),
             _ => None,
@@ -107,7 +136,7 @@ impl Judged<'_> {
     }
 
     fn conclude(&self, budget: &Budget) -> (CheckOutcome, Option<String>) {
-        let violated = self.fates.iter().filter(|fate| is_illegal(fate)).count();
+        let violated = self.fates.iter().filter(|fate| is_illegal::<O>(fate)).count();
         let undecided = self.undecided_note(budget);
         let nothing_completed =
             (0..self.operations.len()).all(|at| self.operations.outcome(at) != Outcome::Ok);

@@ -9,9 +9,23 @@ use std::hash::Hash;
 
 pub use stateright::semantics::SequentialSpec;
 
+pub mod append_list;
+pub mod collection;
+pub mod counter;
+pub mod kv;
+pub mod mutex;
 pub mod register;
+pub mod set;
+pub mod versioned;
 
+pub use append_list::{AppendList, AppendListOp, AppendListRet};
+pub use collection::{Collection, CollectionOp, CollectionRet, Queue, Stack, UnorderedQueue};
+pub use counter::{Counter, CounterOp, CounterRet};
+pub use kv::{Kv, KvOp, KvRet};
+pub use mutex::{Mutex, MutexOp, MutexRet};
 pub use register::{Register, RegisterOp, RegisterRet};
+pub use set::{Set, SetOp, SetRet};
+pub use versioned::{VersionedOp, VersionedRegister, VersionedRet};
 
 /// What an operation with a given result does to the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,10 +31,6 @@ pub(super) trait Bits: Clone + std::fmt::Debug + Eq + Hash + AsRef<[u64]> + AsMu
     /// Bytes outside the value itself.
     fn heap_bytes(words: usize) -> usize;
 
-    fn words(&self) -> usize {
-        self.as_ref().len()
-    }
-
     fn word(&self, at: usize) -> u64 {
         self.as_ref()[at]
     }
@@ -102,7 +98,7 @@ mod tests {
     use super::*;
 
     fn members<B: Bits>(set: &B) -> Vec<u32> {
-        (0..set.words()).flat_map(|at| slots(at, set.word(at))).collect()
+        (0..set.as_ref().len()).flat_map(|at| slots(at, set.word(at))).collect()
     }
 
     #[test]

@@ -32,6 +32,28 @@ impl<P, R> Call<P, R> {
         (self.end != NEVER).then_some(self.end)
     }
 
+    /// The same call with another result.
+    pub(crate) fn with_ret(&self, ret: R) -> Self
+    where
+        P: Clone,
+    {
+        Self {
+            position: self.position,
+            op: self.op.clone(),
+            ret: Some(ret),
+            start: self.start,
+            end: self.end,
+        }
+    }
+
+    /// The same call with another question.
+    pub(crate) fn with_op(&self, op: P) -> Self
+    where
+        R: Clone,
+    {
+        Self { position: self.position, op, ret: self.ret.clone(), start: self.start, end: self.end }
+    }
+
     /// The end, where never is later than everything.
     pub(crate) fn end_or_never(&self) -> Nanos {
         self.end

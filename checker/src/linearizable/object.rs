@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use history::{Nanos, Operation, Operations, ValueId};
+use history::{Operation, Operations, ValueId};
 
 use super::calls::Call;
 use crate::CheckError;
@@ -42,7 +42,7 @@ pub(crate) trait Object: Sync {
     fn simplify(&self, _calls: &mut Vec<CallOf<Self>>, _start: &Self::State) {}
 
     /// Decides simplified calls without a search, where the object has a way to; `None` when it does not apply.
-    fn shortcut(&self, _calls: &[CallOf<Self>]) -> Option<Shortcut> {
+    fn shortcut(&self, _calls: &[CallOf<Self>]) -> Option<ShortcutOf<Self>> {
         None
     }
 
@@ -86,11 +86,36 @@ pub(crate) enum Removal {
 
 /// What a shortcut found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Shortcut {
+pub(crate) enum Shortcut<P, R> {
     /// Some order explains every result.
     Legal,
-    /// No order does, not even of the operations at these positions of the history.
-    Illegal(Vec<usize>),
+    /// No order does, not even of these calls. They are the given ones or relaxations of them: some may be left out, or
+    /// made to say less, in ways that never turn a linearizable history into another.
+    Illegal(Vec<Call<P, R>>),
+}
+
+/// What a shortcut of an object found.
+pub(crate) type ShortcutOf<O> = Shortcut<<O as Object>::Op, <O as Object>::Ret>;
+
+impl<P, R> Shortcut<P, R> {
+    /// The same finding about other calls.
+    pub(crate) fn map<Q, S>(
+        self,
+        translate: impl FnOnce(Vec<Call<P, R>>) -> Vec<Call<Q, S>>,
+    ) -> Shortcut<Q, S> {
+        match self {
+            Self::Legal => Shortcut::Legal,
+            Self::Illegal(calls) => Shortcut::Illegal(translate(calls)),
+        }
+    }
+}
+
+impl<P: Clone, R: Clone> Shortcut<P, R> {
+    /// The calls at some positions of the history prove it.
+    pub(crate) fn illegal(calls: &[Call<P, R>], positions: &[u32]) -> Self {
+        let is_meant = |call: &&Call<P, R>| positions.contains(&call.position);
+        Self::Illegal(calls.iter().filter(is_meant).cloned().collect())
+    }
 }
 
 /// What an operation asks and what it observed; `ret` is `None` when that is unknown.
@@ -122,11 +147,6 @@ impl<O: Object + ?Sized> Case<'_, O> {
     /// Every recorded operation on the key.
     pub(crate) fn recorded_of_key(&self) -> impl Iterator<Item = Operation> + Clone + '_ {
         self.of_key.iter().map(|at| self.operations.get(*at as usize))
-    }
-
-    /// The operations of the core that ended before a moment.
-    pub(crate) fn ended_before(&self, moment: Nanos) -> impl Iterator<Item = &CallOf<O>> {
-        self.core.iter().filter(move |call| call.ended_before(moment))
     }
 }
 

@@ -7,7 +7,7 @@
 use history::{NameId, Nanos, Operations, ValueId};
 use rustc_hash::FxHashMap;
 
-use super::calls::calls_of;
+use super::calls::{Call, calls_of};
 use super::object::{CallOf, Object};
 use super::problem::Problem;
 use crate::CheckError;
@@ -46,40 +46,23 @@ impl Partition {
     }
 }
 
-/// Recorded calls that no order explains, already up to a moment.
+/// What is known to have no order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Suspects {
-    /// Their positions in the history, ascending; `None` means all of the partition.
-    pub positions: Option<Vec<u32>>,
-    /// What ended later may as well never have happened.
-    pub last: Nanos,
+pub(crate) enum Suspects<P, R> {
+    /// The recorded calls, already without everything that ended later than this.
+    Until(Nanos),
+    /// These calls.
+    Calls(Vec<Call<P, R>>),
 }
 
-impl Suspects {
-    /// Everything up to the time of an event of the simplified calls.
-    pub(crate) fn until_event<O: Object>(object: &O, simplified: &[CallOf<O>], at: usize) -> Self {
-        let event = Problem::new(object, simplified).events[at];
-        let call = &simplified[event.call as usize];
-        let last = if event.is_return() { call.end().unwrap_or(call.start) } else { call.start };
-        Self { positions: None, last }
-    }
+/// Suspects of an object.
+pub(crate) type SuspectsOf<O> = Suspects<<O as Object>::Op, <O as Object>::Ret>;
 
-    /// Some of the calls, up to the end of all of them.
-    pub(crate) fn among<O: Object>(calls: &[CallOf<O>], positions: Vec<usize>) -> Self {
-        let mut positions: Vec<u32> = positions.into_iter().map(|at| at as u32).collect();
-        positions.sort_unstable();
-        let is_meant = |call: &&CallOf<O>| positions.binary_search(&call.position).is_ok();
-        let last = calls.iter().filter(is_meant).filter_map(CallOf::<O>::end).max();
-        Self { last: last.unwrap_or(Nanos(u64::MAX)), positions: Some(positions) }
-    }
-
-    /// Whether a call is among them.
-    pub(crate) fn has(&self, position: u32, start: Nanos) -> bool {
-        match &self.positions {
-            Some(positions) => positions.binary_search(&position).is_ok(),
-            None => start <= self.last,
-        }
-    }
+/// Everything up to the time of an event of the simplified calls.
+pub(crate) fn until_event<O: Object>(object: &O, simplified: &[CallOf<O>], at: usize) -> SuspectsOf<O> {
+    let event = Problem::new(object, simplified).events[at];
+    let call = &simplified[event.call as usize];
+    Suspects::Until(if event.is_return() { call.end().unwrap_or(call.start) } else { call.start })
 }
 
 /// Splits a history, in the order of the keys and parts.

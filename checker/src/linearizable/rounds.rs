@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use history::Operations;
 
 use super::object::{CallOf, Object, Shortcut};
-use super::partition::{Partition, Suspects};
+use super::partition::{Partition, Suspects, SuspectsOf, until_event};
 use super::problem::Problem;
 use super::search::{Answer, search};
 use super::window::Rules;
@@ -30,15 +30,15 @@ const SHORTCUT_BYTES_PER_CALL: u64 = 128;
 const OPERATIONS_PER_THREAD: usize = 20_000;
 
 /// What is known about a partition, or the limit that its last search met.
-pub(crate) type Fate = Result<Decision, Limit>;
+pub(crate) type Fate<O> = Result<Decision<SuspectsOf<O>>, Limit>;
 
 /// A certain answer about a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub(crate) enum Decision<S> {
     /// Some order explains every result.
     Legal,
     /// No order does.
-    Illegal(Suspects),
+    Illegal(S),
 }
 
 /// Decides as many partitions as the meter allows, in their order.
@@ -47,11 +47,11 @@ pub(crate) fn decide<O: Object>(
     operations: &Operations,
     partitions: &[Partition],
     meter: &Meter,
-) -> Vec<Fate> {
-    let mut fates = vec![Err(Limit::Steps); partitions.len()];
+) -> Vec<Fate<O>> {
+    let mut fates: Vec<Fate<O>> = partitions.iter().map(|_| Err(Limit::Steps)).collect();
     let mut share = 0;
     loop {
-        let open: Vec<usize> = (0..fates.len()).filter(|at| is_open(&fates[*at])).collect();
+        let open: Vec<usize> = (0..fates.len()).filter(|at| is_open::<O>(&fates[*at])).collect();
         let decided = in_parallel(
             threads(partitions, &open),
             &open,
@@ -59,7 +59,7 @@ pub(crate) fn decide<O: Object>(
             meter,
         );
         open.into_iter().zip(decided).for_each(|(at, fate)| fates[at] = fate);
-        if fates.iter().any(is_illegal) && share > 0 || !fates.iter().any(is_open) {
+        if fates.iter().any(is_illegal::<O>) && share > 0 || !fates.iter().any(is_open::<O>) {
             return fates;
         }
         share = if share == 0 { FIRST_SHARE } else { share.saturating_mul(GROWTH) };
@@ -73,7 +73,7 @@ fn decide_one<O: Object>(
     partition: &Partition,
     share: u64,
     meter: &mut Meter,
-) -> Fate {
+) -> Fate<O> {
     meter.check_time()?;
     meter.check_memory(partition.bytes::<O>())?;
     let simplified = partition.simplified(object, operations);
@@ -82,16 +82,12 @@ fn decide_one<O: Object>(
         meter.check_memory(simplified.len() as u64 * SHORTCUT_BYTES_PER_CALL)?;
         return match object.shortcut(&simplified).ok_or(Limit::Steps)? {
             Shortcut::Legal => Ok(Decision::Legal),
-            Shortcut::Illegal(positions) => {
-                Ok(Decision::Illegal(Suspects::among::<O>(&simplified, positions)))
-            }
+            Shortcut::Illegal(calls) => Ok(Decision::Illegal(Suspects::Calls(calls))),
         };
     }
     match judge(object, &simplified, &object.initial(), Rules::ALL, share, &mut meter)? {
         Answer::Legal => Ok(Decision::Legal),
-        Answer::Illegal { furthest } => {
-            Ok(Decision::Illegal(Suspects::until_event(object, &simplified, furthest)))
-        }
+        Answer::Illegal { furthest } => Ok(Decision::Illegal(until_event(object, &simplified, furthest))),
     }
 }
 
@@ -132,11 +128,11 @@ fn in_parallel<T: Send>(
     done.into_iter().map(|(_, answer)| answer).collect()
 }
 
-fn is_open(fate: &Fate) -> bool {
-    *fate == Err(Limit::Steps)
+fn is_open<O: Object>(fate: &Fate<O>) -> bool {
+    matches!(fate, Err(Limit::Steps))
 }
 
-pub(super) fn is_illegal(fate: &Fate) -> bool {
+pub(super) fn is_illegal<O: Object>(fate: &Fate<O>) -> bool {
     matches!(fate, Ok(Decision::Illegal(_)))
 }
 

@@ -20,7 +20,7 @@ use rustc_hash::FxHashSet;
 use super::calls::matters;
 use super::object::{CallOf, Object, Removal};
 use super::orders::{Orders, orders};
-use super::partition::Suspects;
+use super::partition::{Suspects, SuspectsOf};
 use super::problem::Problem;
 use super::rounds::judge;
 use super::search::Answer;
@@ -55,7 +55,7 @@ pub(super) struct Core<O: Object> {
 pub(super) fn shrink<O: Object>(
     object: &O,
     calls: &[CallOf<O>],
-    suspects: &Suspects,
+    suspects: &SuspectsOf<O>,
     meter: &mut Meter,
 ) -> Core<O> {
     let whole = Core::whole(heard_of(object, calls, suspects), vec![object.initial()]);
@@ -78,11 +78,14 @@ pub(super) fn shrink<O: Object>(
 
 /// What was heard of up to a moment: operations that are open then may never happen, but if one does, it has the
 /// result that was recorded.
-fn heard_of<O: Object>(object: &O, calls: &[CallOf<O>], suspects: &Suspects) -> Vec<CallOf<O>> {
-    let is_suspect = |call: &&CallOf<O>| suspects.has(call.position, call.start);
-    let mut heard_of: Vec<CallOf<O>> = calls.iter().filter(is_suspect).cloned().collect();
+fn heard_of<O: Object>(object: &O, calls: &[CallOf<O>], suspects: &SuspectsOf<O>) -> Vec<CallOf<O>> {
+    let last = match suspects {
+        Suspects::Calls(suspects) => return suspects.clone(),
+        Suspects::Until(last) => *last,
+    };
+    let mut heard_of: Vec<CallOf<O>> = calls.iter().filter(|call| call.start <= last).cloned().collect();
     for call in &mut heard_of {
-        call.set_end(call.end().filter(|end| *end <= suspects.last));
+        call.set_end(call.end().filter(|end| *end <= last));
     }
     heard_of.retain(|call| matters(object, call));
     heard_of

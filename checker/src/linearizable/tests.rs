@@ -5,3 +5,4 @@ mod cores;
 mod large;
 mod oracle;
 mod simulate;
+mod toys;

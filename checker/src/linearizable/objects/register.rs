@@ -5,7 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::super::calls::Call;
 use super::super::object::{
-    Case, Object, Removal, Shortcut, Step, malformed_input, malformed_output, unknown_function,
+    Case, Object, Removal, ShortcutOf, Step, malformed_input, malformed_output, unknown_function,
 };
 use crate::CheckError;
 use crate::model::{Effect, Model, Register, RegisterOp, RegisterRet};
@@ -14,8 +14,10 @@ use crate::narration::show_value;
 mod cases;
 mod zones;
 
+use zones::Found;
+
 /// A call of a register.
-type RegisterCall = Call<RegisterOp, RegisterRet>;
+pub(super) type RegisterCall = Call<RegisterOp, RegisterRet>;
 
 /// A register per key. `null` is read where nothing was written; it can be expected but not be written.
 #[derive(Debug)]
@@ -54,27 +56,15 @@ impl Object for RegisterObject<'_> {
     }
 
     fn simplify(&self, calls: &mut Vec<RegisterCall>, start: &Register) {
-        let mut removable = self.removable(calls).into_iter();
-        calls.retain(|call| removable.next() != Some(Removal::Alone) || call.is_certain());
-        if !calls.iter().any(is_cas) {
-            give_ends(calls, start.0);
-        }
+        simplify(calls, start);
     }
 
-    fn shortcut(&self, calls: &[RegisterCall]) -> Option<Shortcut> {
-        zones::from_nowhere(calls).or_else(|| zones::decide(calls))
+    fn shortcut(&self, calls: &[RegisterCall]) -> Option<ShortcutOf<Self>> {
+        shortcut(calls)
     }
 
-    /// Reads and mismatches change nothing. An effect can go when no operation needs the value that it leaves: nothing
-    /// but blind writes and operations of unknown outcome can follow it then, and they fit as well without it. A
-    /// mismatch needs the *absence* of a value, so one of them anywhere forbids that.
     fn removable(&self, calls: &[RegisterCall]) -> Vec<Removal> {
-        let observed: FxHashSet<ValueId> = calls.iter().filter_map(observes).collect();
-        let any_mismatch = calls.iter().any(is_mismatch);
-        let is_unseen = |call| !any_mismatch && written(call).is_some_and(|value| !observed.contains(&value));
-        let is_pure = |call: &RegisterCall| self.effect(&call.op, call.ret.as_ref()) == Effect::Pure;
-        let removal = |call| if is_pure(call) || is_unseen(call) { Removal::Alone } else { Removal::Kept };
-        calls.iter().map(removal).collect()
+        removable(calls)
     }
 
     fn any_start(&self, calls: &[RegisterCall]) -> Vec<Register> {
@@ -146,6 +136,32 @@ fn ret(op: RegisterOp, operations: &Operations, at: usize) -> Result<RegisterRet
             None => Err(malformed_output(operations, at, "true (it matched) or false")),
         },
     }
+}
+
+/// What may be left out, and ends for writes of unknown outcome that were seen.
+pub(super) fn simplify(calls: &mut Vec<RegisterCall>, start: &Register) {
+    let mut removable = removable(calls).into_iter();
+    calls.retain(|call| removable.next() != Some(Removal::Alone) || call.is_certain());
+    if !calls.iter().any(is_cas) {
+        give_ends(calls, start.0);
+    }
+}
+
+/// Decides simplified calls where no search is needed.
+pub(super) fn shortcut(calls: &[RegisterCall]) -> Option<Found> {
+    zones::from_nowhere(calls).or_else(|| zones::decide(calls))
+}
+
+/// Reads and mismatches change nothing. An effect can go when no operation needs the value that it leaves: nothing
+/// but blind writes and operations of unknown outcome can follow it then, and they fit as well without it. A
+/// mismatch needs the *absence* of a value, so one of them anywhere forbids that.
+fn removable(calls: &[RegisterCall]) -> Vec<Removal> {
+    let observed: FxHashSet<ValueId> = calls.iter().filter_map(observes).collect();
+    let any_mismatch = calls.iter().any(is_mismatch);
+    let is_unseen = |call| !any_mismatch && written(call).is_some_and(|value| !observed.contains(&value));
+    let is_pure = |call: &RegisterCall| Register::effect(&call.op, call.ret.as_ref()) == Effect::Pure;
+    let removal = |call| if is_pure(call) || is_unseen(call) { Removal::Alone } else { Removal::Kept };
+    calls.iter().map(removal).collect()
 }
 
 /// The value that the register holds when the call has changed it.

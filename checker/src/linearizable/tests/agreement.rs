@@ -11,6 +11,7 @@ use crate::linearizable::rounds::judge;
 use crate::linearizable::search::Answer;
 use crate::linearizable::window::Rules;
 use crate::meter::Meter;
+use crate::model::{RegisterOp, RegisterRet};
 use crate::rows::Rows;
 use crate::{Budget, CheckOutcome, linearizable_register};
 
@@ -70,7 +71,7 @@ proptest! {
 }
 
 /// Zones, where they apply, against the search.
-fn zones_and_search(history: &Rows) -> Vec<(Option<Shortcut>, bool)> {
+fn zones_and_search(history: &Rows) -> Vec<(Option<Shortcut<RegisterOp, RegisterRet>>, bool)> {
     let operations = &history.history().operations;
     let object = RegisterObject::new(operations);
     let partitions = split(&object, operations).unwrap();

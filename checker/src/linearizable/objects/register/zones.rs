@@ -12,20 +12,24 @@ use rustc_hash::FxHashMap;
 
 use super::{RegisterCall, is_cas, observes, written};
 use crate::linearizable::object::Shortcut;
+use crate::model::{RegisterOp, RegisterRet};
+
+/// What zones found.
+pub(in super::super) type Found = Shortcut<RegisterOp, RegisterRet>;
 
 /// Decides the calls; `None` when there is a compare-and-set, a value that is written twice, or an effect that may come
 /// at any time.
-pub(super) fn decide(calls: &[RegisterCall]) -> Option<Shortcut> {
+pub(super) fn decide(calls: &[RegisterCall]) -> Option<Found> {
     if calls.iter().any(|call| is_cas(call) || !call.is_certain()) {
         return None;
     }
     let clusters = clusters(calls)?;
-    Some(conflict(&clusters).map_or(Shortcut::Legal, Shortcut::Illegal))
+    Some(conflict(&clusters).map_or(Shortcut::Legal, |proof| Shortcut::illegal(calls, &proof)))
 }
 
 /// An observation that nothing can explain, because no operation that began before its end leaves that value. This
 /// holds for every register.
-pub(super) fn from_nowhere(calls: &[RegisterCall]) -> Option<Shortcut> {
+pub(super) fn from_nowhere(calls: &[RegisterCall]) -> Option<Found> {
     let mut first_write: FxHashMap<ValueId, Nanos> = FxHashMap::default();
     for call in calls {
         if let Some(value) = written(call).filter(|value| observes(call) != Some(*value)) {
@@ -41,15 +45,15 @@ pub(super) fn from_nowhere(calls: &[RegisterCall]) -> Option<Shortcut> {
         }
         _ => false,
     };
-    calls.iter().find(is_impossible).map(|call| Shortcut::Illegal(vec![call.position as usize]))
+    calls.iter().find(is_impossible).map(|call| Shortcut::Illegal(vec![call.clone()]))
 }
 
 /// The operations on one value. `None` as a time is the beginning, before everything: the absent value is there
 /// without a write.
 struct Cluster {
-    write: Option<usize>,
-    earliest_end: (Option<Nanos>, Option<usize>),
-    latest_start: (Nanos, usize),
+    write: Option<u32>,
+    earliest_end: (Option<Nanos>, Option<u32>),
+    latest_start: (Nanos, u32),
 }
 
 fn clusters(calls: &[RegisterCall]) -> Option<Vec<Cluster>> {
@@ -57,9 +61,9 @@ fn clusters(calls: &[RegisterCall]) -> Option<Vec<Cluster>> {
     for call in calls {
         if let Some(value) = written(call) {
             let cluster = Cluster {
-                write: Some(call.position as usize),
-                earliest_end: (call.end(), Some(call.position as usize)),
-                latest_start: (call.start, call.position as usize),
+                write: Some(call.position),
+                earliest_end: (call.end(), Some(call.position)),
+                latest_start: (call.start, call.position),
             };
             if clusters.insert(value, cluster).is_some() {
                 return None;
@@ -68,11 +72,8 @@ fn clusters(calls: &[RegisterCall]) -> Option<Vec<Cluster>> {
     }
     for call in calls {
         let Some(value) = observes(call) else { continue };
-        let absent = || Cluster {
-            write: None,
-            earliest_end: (None, None),
-            latest_start: (call.start, call.position as usize),
-        };
+        let absent =
+            || Cluster { write: None, earliest_end: (None, None), latest_start: (call.start, call.position) };
         let cluster = match clusters.get_mut(&value) {
             Some(cluster) => cluster,
             None if value == ValueId::ABSENT => clusters.entry(value).or_insert_with(absent),
@@ -81,15 +82,15 @@ fn clusters(calls: &[RegisterCall]) -> Option<Vec<Cluster>> {
         };
         // On a tie the read: the end of a write of unknown outcome is derived from it.
         if call.end() <= cluster.earliest_end.0 {
-            cluster.earliest_end = (call.end(), Some(call.position as usize));
+            cluster.earliest_end = (call.end(), Some(call.position));
         }
-        cluster.latest_start = cluster.latest_start.max((call.start, call.position as usize));
+        cluster.latest_start = cluster.latest_start.max((call.start, call.position));
     }
     Some(clusters.into_values().collect())
 }
 
 /// The operations of two clusters that exclude both of their orders.
-fn conflict(clusters: &[Cluster]) -> Option<Vec<usize>> {
+fn conflict(clusters: &[Cluster]) -> Option<Vec<u32>> {
     let (mut forward, backward): (Vec<&Cluster>, Vec<&Cluster>) =
         clusters.iter().partition(|cluster| cluster.earliest_end.0 < Some(cluster.latest_start.0));
     forward.sort_unstable_by_key(|cluster| (cluster.earliest_end, cluster.latest_start));
@@ -110,9 +111,9 @@ fn surrounding<'a>(forward: &[&'a Cluster], inner: &Cluster) -> Option<&'a Clust
     (inner.earliest_end.0 < Some(outer.latest_start.0)).then_some(*outer)
 }
 
-fn proof(one: &Cluster, other: &Cluster) -> Vec<usize> {
+fn proof(one: &Cluster, other: &Cluster) -> Vec<u32> {
     let of = |cluster: &Cluster| [cluster.write, cluster.earliest_end.1, Some(cluster.latest_start.1)];
-    let mut positions: Vec<usize> = [of(one), of(other)].concat().into_iter().flatten().collect();
+    let mut positions: Vec<u32> = [of(one), of(other)].concat().into_iter().flatten().collect();
     positions.sort_unstable();
     positions.dedup();
     positions

@@ -1,0 +1,67 @@
+//! The lock as a recorded object: `acquire` and `release`.
+
+use history::{Operations, ValueId};
+
+use super::super::object::{CallOf, Object, Step, malformed_output, unknown_function};
+use super::{function, is_ok, specified_by};
+use crate::CheckError;
+use crate::model::{Mutex, MutexOp, MutexRet};
+
+/// A lock per key. `false` is observed by who was refused.
+#[derive(Debug)]
+pub(crate) struct MutexObject;
+
+impl Object for MutexObject {
+    specified_by!(Mutex);
+
+    fn translate(&self, operations: &Operations, at: usize) -> Result<Step<Self>, CheckError> {
+        let op = match function(operations, at) {
+            "acquire" => MutexOp::Acquire,
+            "release" => MutexOp::Release,
+            _ => return Err(unknown_function(operations, at, "lock", "`acquire` and `release`")),
+        };
+        let output = operations.output(at);
+        let ret = match op {
+            _ if !is_ok(operations, at) => None,
+            _ if output == ValueId::FALSE => Some(MutexRet::Refused),
+            MutexOp::Release => Some(MutexRet::Released),
+            MutexOp::Acquire if output.is_absent() || output == ValueId::TRUE => {
+                Some(MutexRet::Acquired(None))
+            }
+            MutexOp::Acquire => {
+                let token = operations.values().integer(output).and_then(|token| u64::try_from(token).ok());
+                let expected = "a fencing token (a positive integer), null, or false (it was refused)";
+                let token = token.ok_or_else(|| malformed_output(operations, at, expected))?;
+                Some(MutexRet::Acquired(Some(token)))
+            }
+        };
+        Ok(Step { op, ret })
+    }
+
+    fn any_start(&self, calls: &[CallOf<Self>]) -> Vec<Mutex> {
+        let smallest = calls.iter().filter_map(|call| match call.ret {
+            Some(MutexRet::Acquired(token)) => token,
+            _ => None,
+        });
+        let token = smallest.min().map_or(0, |token| token.saturating_sub(1));
+        [false, true].map(|is_held| Mutex { is_held, token }).to_vec()
+    }
+
+    fn show_states(&self, states: &[Mutex]) -> String {
+        let show = |state: &Mutex| {
+            let held = if state.is_held { "held" } else { "free" };
+            format!("{held} (tokens up to {} were handed out)", state.token)
+        };
+        format!("the lock is {}", states.iter().map(show).collect::<Vec<_>>().join(" or "))
+    }
+
+    fn show_call(&self, call: &CallOf<Self>) -> String {
+        match (call.op, call.ret) {
+            (MutexOp::Acquire, Some(MutexRet::Acquired(Some(token)))) => format!("acquire, token {token}"),
+            (MutexOp::Acquire, Some(MutexRet::Refused)) => "acquire, refused".to_owned(),
+            (MutexOp::Acquire, _) => "acquire".to_owned(),
+            (MutexOp::Release, Some(MutexRet::Refused)) => "release, refused".to_owned(),
+            (MutexOp::Release, _) => "release".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The versioned register as a recorded object: `read`, `write` and `cas`.
+//!
+//! Versions say in which order the effects happened, so nearly every history is decided as a chain.
+
+use history::{Operations, ValueId, Values};
+use rustc_hash::FxHashMap;
+
+use super::super::calls::Call;
+use super::super::chain::{self, Link};
+use super::super::object::{
+    CallOf, Object, Shortcut, ShortcutOf, Step, malformed_input, malformed_output, unknown_function,
+};
+use super::{function, is_ok, specified_by};
+use crate::CheckError;
+use crate::model::versioned::Version;
+use crate::model::{VersionedOp, VersionedRegister, VersionedRet};
+use crate::narration::show_value;
+
+/// A call of a versioned register.
+type VersionedCall = Call<VersionedOp, VersionedRet>;
+
+/// What the order of the versions says.
+type Found = Shortcut<VersionedOp, VersionedRet>;
+
+/// A versioned register per key.
+#[derive(Debug)]
+pub(crate) struct VersionedObject<'a> {
+    values: &'a Values,
+}
+
+impl<'a> VersionedObject<'a> {
+    pub(crate) fn new(operations: &'a Operations) -> Self {
+        Self { values: operations.values() }
+    }
+
+    fn show(&self, value: ValueId) -> String {
+        show_value(self.values, value)
+    }
+}
+
+impl Object for VersionedObject<'_> {
+    specified_by!(VersionedRegister);
+
+    fn translate(&self, operations: &Operations, at: usize) -> Result<Step<Self>, CheckError> {
+        let op = op(operations, at)?;
+        let ret = is_ok(operations, at).then(|| ret(op, operations, at)).transpose()?;
+        Ok(Step { op, ret })
+    }
+
+    /// A write of unknown outcome is the one that was read, when nobody else can have written the value.
+    fn simplify(&self, calls: &mut Vec<VersionedCall>, start: &VersionedRegister) {
+        let mut writers: FxHashMap<ValueId, u32> = FxHashMap::default();
+        let mut read: FxHashMap<ValueId, u64> = FxHashMap::default();
+        writers.insert(start.value, 1);
+        for call in calls.iter() {
+            if let Some(value) = written(call) {
+                *writers.entry(value).or_insert(0) += 1;
+            }
+            if let Some(VersionedRet::Read(value, version)) = call.ret {
+                read.entry(value).or_insert(version);
+            }
+        }
+        for call in calls.iter_mut().filter(|call| !call.is_certain()) {
+            let value = written(call).filter(|value| writers.get(value) == Some(&1));
+            if let Some(version) = value.and_then(|value| read.get(&value)) {
+                call.ret = Some(VersionedRet::Written(*version));
+            }
+        }
+    }
+
+    fn shortcut(&self, calls: &[VersionedCall]) -> Option<ShortcutOf<Self>> {
+        decide(calls)
+    }
+
+    fn show_states(&self, states: &[VersionedRegister]) -> String {
+        let show = |state: &VersionedRegister| match state.version {
+            Version::Is(version) => format!("{} (version {version})", self.show(state.value)),
+            Version::Above(bound) => format!("{} (a version above {bound})", self.show(state.value)),
+        };
+        format!("the register holds {}", states.iter().map(show).collect::<Vec<_>>().join(" or "))
+    }
+
+    fn show_call(&self, call: &CallOf<Self>) -> String {
+        let asked = match call.op {
+            VersionedOp::Read => "read".to_owned(),
+            VersionedOp::Write(value) => format!("write {}", self.show(value)),
+            VersionedOp::Cas { expected, new } => format!("cas version {expected} to {}", self.show(new)),
+        };
+        match call.ret {
+            Some(VersionedRet::Read(value, version)) => {
+                format!("{asked} {} (version {version})", self.show(value))
+            }
+            Some(VersionedRet::Written(version)) => format!("{asked}, which became version {version}"),
+            Some(VersionedRet::Mismatched) => format!("{asked}, not matched"),
+            None => asked,
+        }
+    }
+}
+
+fn op(operations: &Operations, at: usize) -> Result<VersionedOp, CheckError> {
+    let (values, input) = (operations.values(), operations.input(at));
+    match function(operations, at) {
+        "read" => Ok(VersionedOp::Read),
+        "write" => Ok(VersionedOp::Write(input)),
+        "cas" => match values.list(input) {
+            Some(&[expected, new]) if version(values, expected).is_some() => {
+                Ok(VersionedOp::Cas { expected: version(values, expected).unwrap_or_default(), new })
+            }
+            _ => Err(malformed_input(operations, at, "a pair [expected version, new]")),
+        },
+        _ => Err(unknown_function(operations, at, "versioned register", "`read`, `write` and `cas`")),
+    }
+}
+
+fn ret(op: VersionedOp, operations: &Operations, at: usize) -> Result<VersionedRet, CheckError> {
+    let (values, output) = (operations.values(), operations.output(at));
+    let found = match op {
+        VersionedOp::Read => match values.list(output) {
+            Some(&[value, of]) => version(values, of).map(|version| VersionedRet::Read(value, version)),
+            _ => None,
+        },
+        VersionedOp::Cas { .. } if output == ValueId::FALSE => Some(VersionedRet::Mismatched),
+        VersionedOp::Write(_) | VersionedOp::Cas { .. } => version(values, output).map(VersionedRet::Written),
+    };
+    let expected = match op {
+        VersionedOp::Read => "a pair [value, version]",
+        VersionedOp::Write(_) => "the version that was written",
+        VersionedOp::Cas { .. } => "the version that was written, or false",
+    };
+    found.ok_or_else(|| malformed_output(operations, at, expected))
+}
+
+fn version(values: &Values, id: ValueId) -> Option<u64> {
+    values.integer(id).and_then(|integer| u64::try_from(integer).ok())
+}
+
+fn written(call: &VersionedCall) -> Option<ValueId> {
+    match (call.op, call.ret) {
+        (_, Some(VersionedRet::Mismatched)) | (VersionedOp::Read, _) => None,
+        (VersionedOp::Write(value), _) | (VersionedOp::Cas { new: value, .. }, _) => Some(value),
+    }
+}
+
+/// Which write made a version: its value, and its position in the history.
+type Writers = FxHashMap<u64, (ValueId, u32)>;
+
+/// The position of the initial value, which no operation wrote.
+const NOWHERE: u32 = u32::MAX;
+
+/// Decides by the order of the versions; `None` when a version is not known to belong to a write, or when a mismatch has
+/// to find its place.
+fn decide(calls: &[VersionedCall]) -> Option<Found> {
+    let mut writers = Writers::from_iter([(0, (ValueId::ABSENT, NOWHERE))]);
+    for call in calls {
+        let (Some(value), Some(VersionedRet::Written(version))) = (written(call), call.ret) else { continue };
+        if let Some((_, other)) = writers.insert(version, (value, call.position)) {
+            return Some(proof(calls, &[other, call.position], NOWHERE));
+        }
+    }
+    let has_unknown = calls.iter().any(|call| written(call).is_some() && call.ret.is_none());
+    let mut links = Vec::with_capacity(calls.len());
+    for call in calls {
+        match call.ret {
+            Some(VersionedRet::Written(version)) => links.push(Link::of(2 * version, call)),
+            Some(VersionedRet::Read(value, version)) => {
+                match writers.get(&version) {
+                    Some((written, _)) if *written == value => {}
+                    Some((_, writer)) => return Some(proof(calls, &[*writer, call.position], NOWHERE)),
+                    None if has_unknown => return None,
+                    None => return Some(proof(calls, &[call.position], NOWHERE)),
+                }
+                links.push(Link::of(2 * version + 1, call));
+            }
+            Some(VersionedRet::Mismatched) | None => {}
+        }
+    }
+    let conflict = || Some(with_writers(calls, &writers, chain::conflict(links)?));
+    let is_open = |call: &VersionedCall| call.ret.is_none_or(|ret| ret == VersionedRet::Mismatched);
+    let legal = || (!calls.iter().any(is_open)).then_some(Shortcut::Legal);
+    skipped(calls, &writers).or_else(conflict).or_else(legal)
+}
+
+/// A compare-and-set that replaced a version which was not the one before its own.
+fn skipped(calls: &[VersionedCall], writers: &Writers) -> Option<Found> {
+    let mut versions: Vec<u64> = writers.keys().copied().collect();
+    versions.sort_unstable();
+    calls.iter().find_map(|call| {
+        let (VersionedOp::Cas { expected, .. }, Some(VersionedRet::Written(version))) = (call.op, call.ret)
+        else {
+            return None;
+        };
+        let before = *versions[..versions.partition_point(|known| *known < version)].last()?;
+        let writer = |version| writers.get(&version).map_or(NOWHERE, |writer| writer.1);
+        let positions = [writer(expected), writer(before), call.position];
+        (before > expected || version <= expected).then(|| proof(calls, &positions, call.position))
+    })
+}
+
+/// The operations that exclude the order of their versions, with the writes of what they read.
+fn with_writers(calls: &[VersionedCall], writers: &Writers, both: [u32; 2]) -> Found {
+    let version = |call: &VersionedCall| match call.ret {
+        Some(VersionedRet::Read(_, version)) if both.contains(&call.position) => Some(version),
+        _ => None,
+    };
+    let written = calls.iter().filter_map(version).filter_map(|version| Some(writers.get(&version)?.1));
+    proof(calls, &written.chain(both).collect::<Vec<_>>(), NOWHERE)
+}
+
+/// The calls at some positions. All compare-and-sets but one are made to say no more than that they wrote their version, so
+/// that what they replaced can be left out.
+fn proof(calls: &[VersionedCall], positions: &[u32], whole: u32) -> Found {
+    let is_meant = |call: &&VersionedCall| positions.contains(&call.position);
+    let relaxed = |call: &VersionedCall| match call.op {
+        VersionedOp::Cas { new, .. } if call.position != whole => call.with_op(VersionedOp::Write(new)),
+        _ => call.clone(),
+    };
+    Shortcut::Illegal(calls.iter().filter(is_meant).map(relaxed).collect())
+}
