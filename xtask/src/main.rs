@@ -3,8 +3,10 @@
 //! * `ci`: format, lints, house rules, documentation, tests of the mutants, and the acceptance runs
 //! * `tidy`: the house rules alone
 //! * `acceptance`: the real runs alone
+//! * `bench checker`: our checker beside Porcupine, see `bench/README.md`
 
 mod acceptance;
+mod bench;
 mod tidy;
 
 use std::path::Path;
@@ -19,7 +21,9 @@ fn main() -> ExitCode {
         Some("ci") => ci(),
         Some("tidy") => tidy::check(root()),
         Some("acceptance") => acceptance::run(root()),
-        _ => Err(anyhow::anyhow!("usage: cargo xtask ci | tidy | acceptance")),
+        Some("bench") => bench::run(root(), &arguments[1..]),
+        Some(bench::CHILD) => bench::child(&arguments[1..]),
+        _ => Err(anyhow::anyhow!("usage: cargo xtask ci | tidy | acceptance | bench checker")),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

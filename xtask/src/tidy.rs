@@ -18,7 +18,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("nemesis", &["history"]),
     ("reports", &["history", "checker"]),
     ("node", &[]),
-    ("xtask", &[]),
+    ("xtask", &["history", "checker", "workloads"]),
 ];
 
 /// Crates that may not know a runtime or a network.
