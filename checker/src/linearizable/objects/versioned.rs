@@ -211,7 +211,9 @@ fn with_writers(calls: &[VersionedCall], writers: &Writers, both: [u32; 2]) -> F
 fn proof(calls: &[VersionedCall], positions: &[u32], whole: u32) -> Found {
     let is_meant = |call: &&VersionedCall| positions.contains(&call.position);
     let relaxed = |call: &VersionedCall| match call.op {
-        VersionedOp::Cas { new, .. } if call.position != whole => call.with_op(VersionedOp::Write(new)),
+        VersionedOp::Cas { new, .. } if call.position != whole => {
+            call.with(VersionedOp::Write(new), call.ret)
+        }
         _ => call.clone(),
     };
     Shortcut::Illegal(calls.iter().filter(is_meant).map(relaxed).collect())
