@@ -18,7 +18,7 @@ use super::window::Rules;
 use crate::meter::{Limit, Meter};
 
 /// The steps for one stretch and one state at its beginning.
-const STEPS_PER_STRETCH: u64 = 50_000;
+const STEPS_PER_STRETCH: u64 = 2_000_000;
 
 /// Between which moments an illegal stretch lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

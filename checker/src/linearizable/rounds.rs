@@ -33,8 +33,8 @@ const STRETCH_PER_SLOT: usize = 1;
 const STRETCH_AT_LEAST: usize = 16;
 const STRETCH_GROWTH: usize = 4;
 
-/// Looking through stretches gets so many times the steps of a search from the beginning.
-const STRETCHES_SHARE: u64 = 4;
+/// How many lengths of stretches a round looks through.
+const STRETCH_WIDTHS: u32 = 3;
 
 /// What a shortcut may hold per call, generously.
 const SHORTCUT_BYTES_PER_CALL: u64 = 128;
@@ -131,11 +131,14 @@ fn search_stretches<O: Object>(
     round: u32,
     meter: &mut Meter,
 ) -> Fate<O> {
-    let steps = STRETCHES_SHARE * share(calls.len(), round);
-    match local::find(object, calls, width, steps, meter)? {
-        Some(stretch) => Ok(Decision::Illegal(Suspects::Stretch(stretch))),
-        None => Err(Limit::Steps),
+    for width in (0..STRETCH_WIDTHS).map(|power| width * STRETCH_GROWTH.pow(power)) {
+        match local::find(object, calls, width, share(calls.len(), round), meter) {
+            Ok(Some(stretch)) => return Ok(Decision::Illegal(Suspects::Stretch(stretch))),
+            Ok(None) | Err(Limit::Steps) => {}
+            Err(limit) => return Err(limit),
+        }
     }
+    Err(Limit::Steps)
 }
 
 /// Takes back the ends that simplifying derived from other operations, which a proof may do without.
