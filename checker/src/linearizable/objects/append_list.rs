@@ -7,11 +7,15 @@ use rustc_hash::FxHashMap;
 
 use super::super::calls::Call;
 use super::super::chain::{self, LAST_GROUP, Link};
-use super::super::object::{CallOf, Object, Shortcut, ShortcutOf, Step, malformed_output, unknown_function};
+use super::super::object::{
+    CallOf, Case, Object, Shortcut, ShortcutOf, Step, malformed_output, unknown_function,
+};
 use super::{function, is_ok, specified_by};
 use crate::CheckError;
 use crate::model::{AppendList, AppendListOp, AppendListRet};
 use crate::narration::show_value;
+
+mod cases;
 
 /// A call of a growing list.
 type ListCall = Call<AppendListOp, AppendListRet>;
@@ -90,6 +94,10 @@ impl Object for AppendListObject<'_> {
             }
             (AppendListOp::Read, _) => "read".to_owned(),
         }
+    }
+
+    fn headline(&self, case: &Case<'_, Self>) -> Option<String> {
+        cases::headline(case)
     }
 }
 

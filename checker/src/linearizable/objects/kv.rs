@@ -10,13 +10,15 @@ use rustc_hash::FxHashMap;
 
 use super::super::calls::Call;
 use super::super::object::{
-    CallOf, Object, Removal, ShortcutOf, Step, malformed_input, malformed_output, unknown_function,
+    CallOf, Case, Object, Removal, ShortcutOf, Step, malformed_input, malformed_output, unknown_function,
 };
 use super::register::{self, RegisterCall};
 use super::{function, is_ok};
 use crate::CheckError;
 use crate::model::{Effect, Register, RegisterOp, RegisterRet};
 use crate::narration::show_value;
+
+mod cases;
 
 /// What a key holds, as far as it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -280,5 +282,9 @@ impl Object for KvObject<'_> {
             Some(Told::Swapped(false)) => format!("{asked}, not matched"),
             Some(Told::Done) | None => asked,
         }
+    }
+
+    fn headline(&self, case: &Case<'_, Self>) -> Option<String> {
+        cases::headline(case)
     }
 }

@@ -9,12 +9,16 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::super::calls::Call;
 use super::super::chain::{self, LAST_GROUP, Link};
-use super::super::object::{CallOf, Object, Shortcut, ShortcutOf, Step, malformed_output, unknown_function};
+use super::super::object::{
+    CallOf, Case, Object, Shortcut, ShortcutOf, Step, malformed_output, unknown_function,
+};
 use super::append_list::show_list;
 use super::{function, is_ok, specified_by};
 use crate::CheckError;
 use crate::model::{Set, SetOp, SetRet};
 use crate::narration::show_value;
+
+mod cases;
 
 /// A call of a set.
 type SetCall = Call<SetOp, SetRet>;
@@ -111,6 +115,10 @@ impl Object for SetObject<'_> {
             (SetOp::Read, Some(SetRet::Read(list))) => format!("read {}", show_list(self.values, list)),
             (SetOp::Read, _) => "read".to_owned(),
         }
+    }
+
+    fn headline(&self, case: &Case<'_, Self>) -> Option<String> {
+        cases::headline(case)
     }
 }
 

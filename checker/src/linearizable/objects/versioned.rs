@@ -8,13 +8,15 @@ use rustc_hash::FxHashMap;
 use super::super::calls::Call;
 use super::super::chain::{self, Link};
 use super::super::object::{
-    CallOf, Object, Shortcut, ShortcutOf, Step, malformed_input, malformed_output, unknown_function,
+    CallOf, Case, Object, Shortcut, ShortcutOf, Step, malformed_input, malformed_output, unknown_function,
 };
 use super::{function, is_ok, specified_by};
 use crate::CheckError;
 use crate::model::versioned::Version;
 use crate::model::{VersionedOp, VersionedRegister, VersionedRet};
 use crate::narration::show_value;
+
+mod cases;
 
 /// A call of a versioned register.
 type VersionedCall = Call<VersionedOp, VersionedRet>;
@@ -94,6 +96,10 @@ impl Object for VersionedObject<'_> {
             Some(VersionedRet::Mismatched) => format!("{asked}, not matched"),
             None => asked,
         }
+    }
+
+    fn headline(&self, case: &Case<'_, Self>) -> Option<String> {
+        cases::headline(case)
     }
 }
 
