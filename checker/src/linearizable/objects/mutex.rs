@@ -56,7 +56,10 @@ impl Object for MutexObject {
     fn show_states(&self, states: &[Mutex]) -> String {
         let show = |state: &Mutex| {
             let held = if state.is_held { "held" } else { "free" };
-            format!("{held} (tokens up to {} were handed out)", state.token)
+            match state.token {
+                0 => held.to_owned(),
+                token => format!("{held}, after token {token}"),
+            }
         };
         format!("the lock is {}", states.iter().map(show).collect::<Vec<_>>().join(" or "))
     }

@@ -27,16 +27,16 @@ type Found = Shortcut<VersionedOp, VersionedRet>;
 /// A versioned register per key.
 #[derive(Debug)]
 pub(crate) struct VersionedObject<'a> {
-    values: &'a Values,
+    operations: &'a Operations,
 }
 
 impl<'a> VersionedObject<'a> {
     pub(crate) fn new(operations: &'a Operations) -> Self {
-        Self { values: operations.values() }
+        Self { operations }
     }
 
     fn show(&self, value: ValueId) -> String {
-        show_value(self.values, value)
+        show_value(self.operations.values(), value)
     }
 }
 
@@ -85,7 +85,12 @@ impl Object for VersionedObject<'_> {
     fn show_call(&self, call: &CallOf<Self>) -> String {
         let asked = match call.op {
             VersionedOp::Read => "read".to_owned(),
-            VersionedOp::Write(value) => format!("write {}", self.show(value)),
+            VersionedOp::Write(value) => match op(self.operations, call.position as usize) {
+                Ok(VersionedOp::Cas { expected, .. }) => {
+                    format!("cas version {expected} to {}", self.show(value))
+                }
+                _ => format!("write {}", self.show(value)),
+            },
             VersionedOp::Cas { expected, new } => format!("cas version {expected} to {}", self.show(new)),
         };
         match call.ret {

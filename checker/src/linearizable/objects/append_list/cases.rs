@@ -162,7 +162,7 @@ impl Teller<'_, '_> {
                     self.case.who_else(early, call),
                     self.case.show(first),
                     self.case.at(early),
-                    self.case.who(late),
+                    self.case.who_else(late, early),
                     self.case.show(second),
                     late.start
                 )

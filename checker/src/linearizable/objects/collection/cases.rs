@@ -9,14 +9,16 @@ use super::{Case, CollectionCall, CollectionObject, CollectionOp, CollectionRet,
 /// What happened, when it is one of these cases.
 pub(super) fn headline<D: Words>(case: &Case<'_, CollectionObject<'_, D>>) -> Option<String> {
     let teller = Teller { case };
-    case.accused().find_map(|call| match call.ret? {
-        CollectionRet::Removed(value) => teller
-            .never_inserted(call, value)
-            .or_else(|| teller.too_often(value))
-            .or_else(|| teller.out_of_order(call, value)),
-        CollectionRet::Empty => teller.not_empty(call),
-        CollectionRet::Inserted => None,
-    })
+    case.accused()
+        .find_map(|call| match call.ret? {
+            CollectionRet::Removed(value) => teller
+                .never_inserted(call, value)
+                .or_else(|| teller.too_often(value))
+                .or_else(|| teller.out_of_order(call, value)),
+            CollectionRet::Empty => teller.not_empty(call),
+            CollectionRet::Inserted => None,
+        })
+        .or_else(|| teller.never_empty())
 }
 
 /// `enqueued`, `pushed`, …
@@ -133,6 +135,22 @@ impl<D: Words> Teller<'_, '_, D> {
         let who = self.case.who_else(insert, call);
         let left = self.left_later(value, call);
         Some(format!("{found}, but {who} had {went_in} {shown}, acknowledged{at}, and {left}"))
+    }
+
+    /// Something was in it all the time, though not the same element.
+    fn never_empty(&self) -> Option<String> {
+        let culprit = self.case.culprit;
+        (culprit.ret == Some(CollectionRet::Empty)).then(|| {
+            format!(
+                "{} found the {} empty{}, but by the other results something was in it all the time since that {} was \
+                 invoked at {}",
+                self.case.who(culprit),
+                D::OBJECT,
+                self.case.at(culprit),
+                D::FUNCTIONS[1],
+                culprit.start
+            )
+        })
     }
 
     /// Whether nobody can have removed a value by the end of an operation.

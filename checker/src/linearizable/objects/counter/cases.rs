@@ -1,13 +1,16 @@
 //! The violations of counters that have a name: a sum below or above everything that is possible, or one that cannot follow
-//! what somebody read before.
+//! what somebody read before
+//! or that no choice of the additions makes.
 
-use super::{Bounds, Case, CounterCall, CounterObject, CounterOp, CounterRet};
+use super::{Case, CounterCall, CounterObject, CounterOp, CounterRet};
 
 /// What happened, when it is one of these cases.
 pub(super) fn headline(case: &Case<'_, CounterObject>) -> Option<String> {
     case.accused().find_map(|call| {
         let sum = sum(call)?;
-        outside(case, call, sum).or_else(|| unlike_before(case, call, sum))
+        outside(case, call, sum)
+            .or_else(|| unlike_before(case, call, sum))
+            .or_else(|| impossible(case, call, sum))
     })
 }
 
@@ -27,31 +30,77 @@ fn number(call: &CounterCall) -> Option<i64> {
 
 /// The sum is less than what had certainly been added, or more than everything that can have been.
 fn outside(case: &Case<'_, CounterObject>, call: &CounterCall, sum: i64) -> Option<String> {
-    let bounds = Bounds::of(case.core).find(|read| read.position == call.position)?;
-    let numbers = || case.core.iter().filter_map(number);
-    let (gains, losses) = (numbers().any(|number| number > 0), numbers().any(|number| number < 0));
-    let reason = if numbers().next().is_none() {
-        (sum != 0).then(|| "but nothing had been added".to_owned())?
-    } else if sum < bounds.least {
-        let pending = if losses { ", and all that can have been subtracted by then," } else { "" };
-        let (start, least) = (bounds.start, bounds.least);
-        if gains {
-            format!("but what had certainly been added by {start}{pending} makes at least {least}")
-        } else {
-            format!("but all that can have been subtracted by {} leaves at least {least}", bounds.end)
+    let (start, end) = (call.start, call.end()?);
+    let total = |is_meant: &dyn Fn(&CounterCall, i64) -> bool| {
+        let numbers = case.core.iter().filter_map(|call| Some((call, number(call)?)));
+        let meant = numbers.filter(|(call, number)| is_meant(call, *number));
+        meant.fold(0_i64, |sum, (_, number)| sum.saturating_add(number))
+    };
+    let certain = |call: &CounterCall| call.ended_before(start);
+    let possible = |call: &CounterCall| call.start <= end;
+    let must_gain = total(&|call, number| number > 0 && certain(call));
+    let may_gain = total(&|call, number| number > 0 && possible(call));
+    let must_lose = total(&|call, number| number < 0 && certain(call)).saturating_neg();
+    let may_lose = total(&|call, number| number < 0 && possible(call)).saturating_neg();
+    let reason = if sum < must_gain.saturating_sub(may_lose) {
+        match (must_gain, may_lose) {
+            (0, 0) => format!("nothing can have been subtracted by {end}"),
+            (_, 0) => format!("{must_gain} had certainly been added by {start}"),
+            (0, _) => format!("at most {may_lose} can have been subtracted by {end}"),
+            _ => format!(
+                "{must_gain} had certainly been added by {start} and at most {may_lose} can have been subtracted by {end}"
+            ),
         }
-    } else if sum > bounds.most {
-        let certain = if losses { ", less what had certainly been subtracted," } else { "" };
-        let (end, most) = (bounds.end, bounds.most);
-        if gains {
-            format!("but all that can have been added by {end}{certain} makes at most {most}")
-        } else {
-            format!("but what had certainly been subtracted by {} leaves at most {most}", bounds.start)
+    } else if sum > may_gain.saturating_sub(must_lose) {
+        match (may_gain, must_lose) {
+            (0, 0) => format!("nothing can have been added by {end}"),
+            (_, 0) => format!("at most {may_gain} can have been added by {end}"),
+            (0, _) => format!("{must_lose} had certainly been subtracted by {start}"),
+            _ => format!(
+                "at most {may_gain} can have been added by {end} and {must_lose} had certainly been subtracted by {start}"
+            ),
         }
     } else {
         return None;
     };
-    Some(format!("{} read {sum}{}, {reason}", case.who(call), case.at(call)))
+    Some(format!("{} read {sum}{}, but {reason}", case.who(call), case.at(call)))
+}
+
+/// The most additions of which every choice is tried.
+const MAX_CHOSEN: usize = 12;
+
+/// The most sums that are listed.
+const MAX_SUMS: usize = 8;
+
+/// No choice of the additions that may have taken effect makes the sum.
+fn impossible(case: &Case<'_, CounterObject>, call: &CounterCall, sum: i64) -> Option<String> {
+    let end = call.end()?;
+    let adds = || case.core.iter().filter_map(|add| Some((add, number(add)?)));
+    let is_open = |add: &CounterCall| add.start <= end && !add.ended_before(call.start);
+    let certain = adds().filter(|(add, _)| add.ended_before(call.start));
+    let certain = certain.fold(0_i64, |sum, (_, number)| sum.saturating_add(number));
+    let open: Vec<i64> = adds().filter(|(add, _)| is_open(add)).map(|(_, number)| number).collect();
+    if open.len() > MAX_CHOSEN {
+        return None;
+    }
+    let mut sums = vec![certain];
+    for number in open {
+        let with: Vec<i64> = sums.iter().map(|sum| sum.saturating_add(number)).collect();
+        sums.extend(with);
+        sums.sort_unstable();
+        sums.dedup();
+    }
+    if sums.contains(&sum) {
+        return None;
+    }
+    let (who, at) = (case.who(call), case.at(call));
+    let shown: Vec<String> = sums.iter().map(i64::to_string).collect();
+    let reason = if sums.len() > MAX_SUMS {
+        "no choice of the additions that were open by then makes that sum".to_owned()
+    } else {
+        format!("what can have been added by {end} makes {}", shown.join(" or "))
+    };
+    Some(format!("{who} read {sum}{at}, but {reason}"))
 }
 
 /// An earlier read and what can have been added between the two do not make the sum.
@@ -59,16 +108,21 @@ fn unlike_before(case: &Case<'_, CounterObject>, call: &CounterCall, sum: i64) -
     case.earlier(call).find_map(|before| {
         let known = self::sum(before)?;
         let (least, most) = between(case, before, call);
-        let (least, most) = (known.saturating_add(least), known.saturating_add(most));
-        let reason = if sum < least {
-            format!("makes at least {least}")
-        } else if sum > most {
-            format!("makes at most {most}")
+        let reason = if sum < known.saturating_add(least) {
+            match least {
+                0 => "nothing can have been subtracted since".to_owned(),
+                _ => format!("what happened since makes at least {}", known.saturating_add(least)),
+            }
+        } else if sum > known.saturating_add(most) {
+            match most {
+                0 => "nothing can have been added since".to_owned(),
+                _ => format!("what happened since makes at most {}", known.saturating_add(most)),
+            }
         } else {
             return None;
         };
         Some(format!(
-            "{} read {sum}{}, but {} had read {known}{}, and what was added since {reason}",
+            "{} read {sum}{}, but {} had read {known}{}, and {reason}",
             case.who(call),
             case.at(call),
             case.who_else(before, call),

@@ -151,8 +151,9 @@ impl Teller<'_, '_> {
         };
         let both: Vec<&KvCall> = self.case.core.iter().filter(consumes).collect();
         let makers = self.case.core.iter().filter(|call| self.can_leave(call, seen)).count();
+        let once = makers + usize::from(seen.is_absent()) == 1;
         match both[..] {
-            [first, second] if makers + usize::from(seen.is_absent()) == 1 => Some(format!(
+            [first, second] if once && !self.case.from_any_state => Some(format!(
                 "the compare-and-sets of {} and {} both found {} and replaced it, although it was there only once",
                 self.case.who(first),
                 self.case.who(second),
@@ -184,7 +185,7 @@ impl Teller<'_, '_> {
         };
         let expected = expected.0;
         let writers = || self.case.others(call).filter(|other| changes(other));
-        if expected.is_absent() && writers().next().is_none() {
+        if expected.is_absent() && writers().next().is_none() && !self.case.from_any_state {
             return Some(format!("{}, but nothing had been written before", self.result(call)));
         }
         let leaves_it = |other: &&KvCall| leaves(other) == Some(expected);

@@ -42,7 +42,7 @@ impl Teller<'_> {
         let is_same = |other: &&LockCall| token(other) == Some(mine) && other.is_certain();
         if let Some(other) = self.case.others(call).find(is_same) {
             let (who, at) = (self.case.who_else(other, call), self.case.at(other));
-            return Some(format!("{}, which {who} had been given, too,{at}", self.result(call)));
+            return Some(format!("{}, but {who} was given token {mine}, too,{at}", self.result(call)));
         }
         let larger = self.case.earlier(call).filter(|other| token(other) > Some(mine));
         let larger = larger.max_by_key(|other| token(other))?;
@@ -63,8 +63,8 @@ impl Teller<'_> {
             let result = self.result(call);
             format!("{result}, but {who} had acquired it{at}, and nobody had released it since")
         } else {
-            let result = self.result(call);
-            format!("{result}, and so did {who}{at}, at the same time, and nobody released it in between")
+            let (me, when) = (self.case.who(call), self.case.at(call));
+            format!("{me} and {who} both acquired the lock,{when} and{at}, and nobody released it in between")
         })
     }
 

@@ -147,7 +147,7 @@ impl Teller<'_, '_> {
                 self.case.show(element),
                 self.case.at(call),
                 self.did(witness, call),
-                self.case.who(add),
+                self.case.who_else(add, witness),
                 self.case.show(newer),
                 add.start
             ))

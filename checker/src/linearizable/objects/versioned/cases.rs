@@ -15,8 +15,8 @@ pub(super) fn headline(case: &Case<'_, VersionedObject<'_>>) -> Option<String> {
             .or_else(|| teller.never_made(call))
             .or_else(|| teller.backwards(call))
             .or_else(|| teller.not_larger(call))
-            .or_else(|| teller.skipped(call))
             .or_else(|| teller.stale(call))
+            .or_else(|| teller.skipped(call))
             .or_else(|| teller.mismatch(call))
     };
     case.accused().find_map(accuse)
@@ -55,14 +55,11 @@ impl Teller<'_, '_> {
         let other = self.case.others(call).filter(|other| other.is_certain()).find(contradicts);
         match other {
             Some(other) => {
-                let whose = self.case.who_else(other, call);
-                let verb = match (made(other), made(call)) {
-                    (Some(_), Some(_)) => "was given the same version for",
-                    (Some(_), None) => "had written that version as",
-                    _ => "read that version as",
-                };
+                let (whose, at) = (self.case.who_else(other, call), self.case.at(other));
+                let verb = if made(other).is_some() { "wrote" } else { "read" };
                 let theirs = self.case.show(version(other)?.1);
-                Some(format!("{}, but {whose} {verb} {theirs}{}", self.result(call), self.case.at(other)))
+                let too = if made(other).is_some() && made(call).is_some() { ", too," } else { "" };
+                Some(format!("{}, but {whose} {verb} {theirs} as version {mine}{too}{at}", self.result(call)))
             }
             None if is_first => Some(format!("{}, but version 0 is that of nothing", self.result(call))),
             None => None,
@@ -156,8 +153,12 @@ impl Teller<'_, '_> {
         });
         let verb = if made(newest).is_some() { "had written" } else { "had read" };
         let (who, at) = (self.case.who_else(newest, call), self.case.at(newest));
-        all_over(others, newest.start)
-            .then(|| format!("{}, but {who} {verb} it{at}, and nobody had written since", self.result(call)))
+        all_over(others, newest.start).then(|| {
+            format!(
+                "{}, but {who} {verb} version {expected}{at}, and nobody had written anything since",
+                self.result(call)
+            )
+        })
     }
 
     /// Who knew of such a version before an operation was invoked.
