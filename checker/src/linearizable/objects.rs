@@ -8,6 +8,7 @@ pub(super) mod kv;
 pub(super) mod mutex;
 pub(super) mod register;
 pub(super) mod set;
+mod telling;
 pub(super) mod versioned;
 
 /// The part of an [`Object`](super::object::Object) that its model already says.

@@ -13,6 +13,8 @@ use super::{function, is_ok, specified_by};
 use crate::CheckError;
 use crate::model::{Counter, CounterOp, CounterRet};
 
+mod cases;
+
 /// A call of a counter.
 type CounterCall = Call<CounterOp, CounterRet>;
 
@@ -67,17 +69,7 @@ impl Object for CounterObject {
     }
 
     fn headline(&self, case: &Case<'_, Self>) -> Option<String> {
-        let CounterRet::Read(sum) = case.culprit.ret? else { return None };
-        let bounds = Bounds::of(case.core).find(|read| read.position == case.culprit.position)?;
-        let who = case.who(case.culprit);
-        let reason = if sum < bounds.least {
-            format!("but what had certainly been added by {} makes at least {}", bounds.start, bounds.least)
-        } else if sum > bounds.most {
-            format!("but everything that can have been added by {} makes at most {}", bounds.end, bounds.most)
-        } else {
-            return None;
-        };
-        Some(format!("{who} read {sum} at {}, {reason}", bounds.end))
+        cases::headline(case)
     }
 }
 

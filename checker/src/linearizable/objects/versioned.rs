@@ -12,13 +12,15 @@ mod mismatches;
 use super::super::calls::Call;
 use super::super::chain::{self, Link};
 use super::super::object::{
-    CallOf, Object, Shortcut, ShortcutOf, Step, malformed_input, malformed_output, unknown_function,
+    CallOf, Case, Object, Shortcut, ShortcutOf, Step, malformed_input, malformed_output, unknown_function,
 };
 use super::{function, is_ok, specified_by};
 use crate::CheckError;
 use crate::model::versioned::Version;
 use crate::model::{VersionedOp, VersionedRegister, VersionedRet};
 use crate::narration::show_value;
+
+mod cases;
 
 /// A call of a versioned register.
 type VersionedCall = Call<VersionedOp, VersionedRet>;
@@ -29,16 +31,16 @@ type Found = Shortcut<VersionedOp, VersionedRet>;
 /// A versioned register per key.
 #[derive(Debug)]
 pub(crate) struct VersionedObject<'a> {
-    values: &'a Values,
+    operations: &'a Operations,
 }
 
 impl<'a> VersionedObject<'a> {
     pub(crate) fn new(operations: &'a Operations) -> Self {
-        Self { values: operations.values() }
+        Self { operations }
     }
 
     fn show(&self, value: ValueId) -> String {
-        show_value(self.values, value)
+        show_value(self.operations.values(), value)
     }
 }
 
@@ -90,7 +92,12 @@ impl Object for VersionedObject<'_> {
     fn show_call(&self, call: &CallOf<Self>) -> String {
         let asked = match call.op {
             VersionedOp::Read => "read".to_owned(),
-            VersionedOp::Write(value) => format!("write {}", self.show(value)),
+            VersionedOp::Write(value) => match op(self.operations, call.position as usize) {
+                Ok(VersionedOp::Cas { expected, .. }) => {
+                    format!("cas version {expected} to {}", self.show(value))
+                }
+                _ => format!("write {}", self.show(value)),
+            },
             VersionedOp::Cas { expected, new } => format!("cas version {expected} to {}", self.show(new)),
         };
         match call.ret {
@@ -101,6 +108,10 @@ impl Object for VersionedObject<'_> {
             Some(VersionedRet::Mismatched) => format!("{asked}, not matched"),
             None => asked,
         }
+    }
+
+    fn headline(&self, case: &Case<'_, Self>) -> Option<String> {
+        cases::headline(case)
     }
 }
 
