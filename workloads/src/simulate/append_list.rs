@@ -1,5 +1,5 @@
 //! Lists that only grow: half appends of integers that are all different, half reads of the whole list.
-// !
+//!
 //! A list that was given [`LENGTH_LIMIT`] elements is left alone, and its key moves on to a fresh one: `k3.0`,
 //! `k3.1`, … So the file grows with the number of operations and not with its square.
 

@@ -125,7 +125,7 @@ fn removal<'a>(moment: &Moment<'a, Call>) -> Option<(&'a Record<Call>, u64)> {
 }
 
 /// A removal gives an element that an earlier one gave already.
-// /
+///
 /// Why it is provable: every element is inserted by one operation, so it leaves at most once, whatever the unknown
 /// operations did.
 fn delivered_twice(window: &Window<Call>, from: u64) -> Option<Forgery> {
@@ -144,9 +144,9 @@ fn delivered_twice(window: &Window<Call>, from: u64) -> Option<Forgery> {
 }
 
 /// Two removals, one after the other, give each other's element.
-// /
+///
 /// `inserted` puts the elements that two consecutive removals truly gave into the order of their insertion.
-// /
+///
 /// Why it is provable: one insertion returned before the other was invoked, the other before the first removal
 /// was invoked, and that returned before the second removal was invoked. So both elements are there at the
 /// first removal (each leaves but once, at its own removal), and it is certain which of them is nearer to the

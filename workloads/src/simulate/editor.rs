@@ -1,5 +1,5 @@
 //! Passes events on to the sink, and falsifies an observation at each place where a violation is wanted.
-// !
+//!
 //! Shortly before such a place it begins to hold events back, and asks the model for a lie that the held operations
 //! prove, again and again while the window grows. When there is one, or when the window is full, it releases the
 //! events. Guarantees: order and number of the events are those of a history without violations, no observation is

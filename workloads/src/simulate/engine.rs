@@ -1,5 +1,5 @@
 //! The simulation of time: whose turn it is, when operations take effect, when they return.
-// !
+//!
 //! Guarantees: stamps strictly grow, so no two events are concurrent by a tie; an operation takes effect after
 //! its invocation, and before its return unless its outcome is unknown; a client has one operation open at a
 //! time, and goes on as a new process after an unknown outcome.

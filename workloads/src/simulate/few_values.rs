@@ -29,11 +29,11 @@ fn proof(deed: Deed, observed: &Value) -> Proof {
 }
 
 /// A read that finds a value which the register certainly did not have.
-// /
+///
 /// Why it is provable: that the register does not have a value is caused by an operation that shows or writes
-/// another one, and undone by an operation that may write this one; see [`Settled`]. What may write the value
-/// and was invoked before the window has returned, or is open and adopted by the window, or is of unknown
-/// outcome: then the value is `doubtful`, and is not used.
+/// another one, and undone by an operation that may write this one; see [`Settled`]. Those of the latter that were
+/// invoked before the window have returned, are open and adopted by the window, or are of unknown outcome; in the
+/// last case the value is `doubtful` and is not used.
 pub(super) fn stale_read(
     window: &Window<Call>,
     from: u64,
@@ -97,7 +97,7 @@ fn learn(absent: &mut [Settled], record: &Record<Call>, phase: Phase) {
 }
 
 /// A read that finds nothing although the register had certainly been written.
-// /
+///
 /// Why it is provable: no operation, of whatever outcome, makes a register empty again. A write that returned, a
 /// compare-and-set that matched, and a read that found a value each prove that it was not empty from then on.
 pub(super) fn emptied(window: &Window<Call>, from: u64) -> Option<Forgery> {

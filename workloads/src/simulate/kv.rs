@@ -1,5 +1,5 @@
 //! Strings by key: of a hundred operations 40 gets, 15 puts, 25 appends, 10 compare-and-sets, 10 deletions.
-// !
+//!
 //! Every operation that writes brings a token of its own, its number and a comma, so a string tells which
 //! operations made it, and no string comes about twice. A client that finds a long string puts instead of
 //! appending, so strings, and with them the file, stay short.

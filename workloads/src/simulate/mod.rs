@@ -1,15 +1,15 @@
 //! Histories of simulated objects: seeded, of any length, linearizable by construction, or wrong where it is wanted.
-// !
+//!
 //! Clients are always busy on a number of independent keys. An operation lasts between 0.2 and 1.8 units of
 //! [`UNIT_NS`] and takes effect on a plain sequential object at one moment inside, so that the order of the
 //! effects is a linearization. An operation of unknown outcome either never takes effect or does so up to four
 //! durations after its invocation, perhaps long after its client gave it up. Such a client goes on as a new
 //! process.
-// !
+//!
 //! A violation changes what one operation observed (two, where values are swapped) and nothing else: without
 //! violations the same seed gives the same history but for these values. Each is *provable* from a few operations
 //! whatever the unknown ones did; every model says why where it makes one up.
-// !
+//!
 //! | model | operations | violation |
 //! |---|---|---|
 //! | `register` | half reads, half writes of unique integers | stale read |
@@ -22,11 +22,11 @@
 //! | `unordered-queue` | the same | an element delivered twice |
 //! | `mutex` | acquire with fencing tokens, release | a token that does not grow |
 //! | `append-list` | half appends of unique integers, half reads | a read misses an appended element |
-// !
+//!
 //! The same [`Simulation`] gives the same events on every machine. Memory is bounded by concurrency, keys and the
 //! window of operations around a place where a violation is sought, not by the length of the history.
 //! It does not simulate failures (`fail`), equal stamps, or several objects in one operation.
-// !
+//!
 //! Start reading at [`simulate`], then `engine.rs`, then a model such as `register.rs`.
 
 mod append_list;
@@ -126,7 +126,7 @@ pub enum SimulationError {
 
 impl Simulation {
     /// Says whether the simulation is possible.
-    // /
+    ///
     /// # Errors
     /// When a number is out of its bounds.
     pub fn check(&self) -> Result<(), SimulationError> {
@@ -181,10 +181,10 @@ pub struct Violation {
 }
 
 /// Simulates clients that are always busy and gives every event to the sink, in the order of time.
-// /
+///
 /// # Errors
 /// When the sink refuses an event.
-// /
+///
 /// # Panics
 /// When [`Simulation::check`] refuses the simulation.
 pub fn simulate<E>(simulation: &Simulation, sink: impl FnMut(Event) -> Result<(), E>) -> Result<Summary, E> {
@@ -192,10 +192,10 @@ pub fn simulate<E>(simulation: &Simulation, sink: impl FnMut(Event) -> Result<()
 }
 
 /// As [`simulate`], but clients pause between two operations, for `think_time` on average and at most twice that.
-// /
+///
 /// # Errors
 /// When the sink refuses an event.
-// /
+///
 /// # Panics
 /// When [`Simulation::check`] refuses the simulation or the pause is longer than [`THINK_TIME_LIMIT`].
 pub fn simulate_paced<E>(

@@ -1,5 +1,5 @@
 //! What the simulator asks of an object, and the names of the objects there are.
-// !
+//!
 //! A model is a plain sequential object with many keys: it words an operation when a client turns to it, applies it
 //! when it takes effect, and knows which observation would be a provable lie. It neither knows stamps nor draws from
 //! any other source than the dice it is handed.

@@ -1,6 +1,6 @@
 //! Locks with fencing tokens. A client that holds one releases it with its next operation; any other tries to
 //! acquire one, and gets `null` when it is held.
-// !
+//!
 //! When an acquisition of unknown outcome took effect nobody knows that the lock is held, and when a release of
 //! unknown outcome did not, everybody thinks that it is free. Such a lock is released by whoever comes to it
 //! next, so that it does not stay taken for the rest of the history; releases never meet a free lock.

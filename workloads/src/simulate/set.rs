@@ -1,5 +1,5 @@
 //! Sets of integers: add, remove and contains of one element, in thirds.
-// !
+//!
 //! Every key has a pool of elements in use; an operation takes one of them. After [`USES`] operations an
 //! element makes room for a fresh one, which is larger than all before, so that contention stays while every
 //! element has a short life. Whole sets are not read: their size would make the file quadratic.

@@ -1,5 +1,5 @@
 //! A fact about an object that is certain although operations overlap.
-// !
+//!
 //! Operations cause the fact, others may undo it. It is certain when one that causes it returned, every one that may
 //! undo it and was invoked before had returned before the causing one was invoked, and none was invoked since. One of
 //! unknown outcome may undo the fact at any time, so it is uncertain for ever.

@@ -26,7 +26,7 @@ pub(super) enum Role {
 }
 
 /// The first read of the window that can be given a state that had certainly been overwritten, and that state.
-// /
+///
 /// Why it is provable: write `a` made the state `s`, and no other operation ever does. Write `b` was invoked
 /// after `a` had returned, and returned before the read was invoked. So `s` had come and, at the latest with
 /// `b`, had gone. Unknown operations cannot bring it back.

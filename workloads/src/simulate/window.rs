@@ -1,5 +1,5 @@
 //! The part of a history in which a violation is sought: its events, held back, and what they say.
-// !
+//!
 //! Guarantees: every operation that was open at any time since the window began has a record, and moments are in the
 //! order of their stamps. What happened before is not in the window; a proof that needs it is none.
 
