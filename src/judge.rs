@@ -75,7 +75,9 @@ pub(crate) fn file(path: &Path, reading: &Reading, budget: &Budget) -> anyhow::R
     };
     let (name, findings) = match &judge {
         Judge::Workload(workload) => (workload.name(), workload.check(&history, budget)),
-        Judge::Model(spec) => (spec.name(), linearizable(*spec, &history, budget).map(|finding| vec![finding])),
+        Judge::Model(spec) => {
+            (spec.name(), linearizable(*spec, &history, budget).map(|finding| vec![finding]))
+        }
     };
     let mut verdict = decide_history(&history, findings)
         .map_err(|error: CheckError| anyhow::anyhow!("{}: {error}", path.display()))?;
@@ -104,10 +106,13 @@ fn workload(name: &str) -> anyhow::Result<Box<dyn Workload>> {
 
 /// What the header names, or what the functions of the operations fit.
 fn detect(path: &Path, history: &History) -> anyhow::Result<Judge> {
-    let named = history.header.as_ref().map(|header| header.workload.as_str()).filter(|name| !name.is_empty());
+    let named =
+        history.header.as_ref().map(|header| header.workload.as_str()).filter(|name| !name.is_empty());
     if let Some(name) = named {
         return match name.parse() {
-            Ok(spec) if workloads::find(name).is_none() || !has_final_reads(history) => Ok(Judge::Model(spec)),
+            Ok(spec) if workloads::find(name).is_none() || !has_final_reads(history) => {
+                Ok(Judge::Model(spec))
+            }
             _ => Ok(Judge::Workload(workload(name)?)),
         };
     }

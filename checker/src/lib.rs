@@ -15,8 +15,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Start reading at [`verdict`] (what a check answers), then at [`mod@linearizable`] and [`mod@set_full`]. What objects do
-//! when nothing happens at the same time is in [`model`].
+//! Start reading at [`verdict`] (what a check answers), then at [`mod@linearizable`] and [`mod@set_full`]; weaker claims
+//! are judged by [`mod@sequential`] and [`sessions`]. What objects do when nothing happens at the same time is in [`model`].
 
 pub mod always;
 pub mod coverage;
@@ -24,6 +24,8 @@ pub mod decide;
 pub mod error;
 pub mod linearizable;
 pub mod model;
+pub mod sequential;
+pub mod sessions;
 pub mod set_full;
 pub mod spec;
 pub mod verdict;
@@ -37,6 +39,8 @@ pub use coverage::Requirements;
 pub use decide::{decide, decide_history};
 pub use error::CheckError;
 pub use linearizable::{linearizable, linearizable_register};
+pub use sequential::sequential;
+pub use sessions::session_guarantees;
 pub use set_full::set_full;
 pub use spec::Spec;
 pub use verdict::{

@@ -37,12 +37,12 @@ use shrink::shrink;
 
 mod antichain;
 mod bits;
-mod calls;
+pub(crate) mod calls;
 mod chain;
 mod explain;
 mod local;
-mod object;
-mod objects;
+pub(crate) mod object;
+pub(crate) mod objects;
 mod orders;
 mod partition;
 mod problem;

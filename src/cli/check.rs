@@ -41,8 +41,7 @@ pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
         time: Duration::from_secs(args.check_time_limit),
         memory_bytes: args.check_memory_limit << 20,
     };
-    let reading =
-        Reading { format: args.format, workload: args.workload.clone(), model: args.model };
+    let reading = Reading { format: args.format, workload: args.workload.clone(), model: args.model };
     match &args.files[..] {
         [file] => one(file, &reading, &budget, args.json),
         files => Ok(many(files, &reading, &budget, args.json)),

@@ -1,15 +1,15 @@
 //! The objects that histories can be judged against, one file each: what recorded operations mean, what may be left out,
 //! shortcuts, and words.
 
-pub(super) mod append_list;
-pub(super) mod collection;
-pub(super) mod counter;
-pub(super) mod kv;
-pub(super) mod mutex;
-pub(super) mod register;
-pub(super) mod set;
+pub(crate) mod append_list;
+pub(crate) mod collection;
+pub(crate) mod counter;
+pub(crate) mod kv;
+pub(crate) mod mutex;
+pub(crate) mod register;
+pub(crate) mod set;
 mod telling;
-pub(super) mod versioned;
+pub(crate) mod versioned;
 
 /// The part of an [`Object`](super::object::Object) that its model already says.
 macro_rules! specified_by {

@@ -51,7 +51,7 @@ impl Mutex {
 
     fn acquire(&mut self, call: &Call, learns: bool) -> Value {
         if self.locks[call.key] != Lock::Free {
-            return Value::Null;
+            return Value::Bool(false);
         }
         self.locks[call.key] = if learns { Lock::Held } else { Lock::Orphaned };
         if learns {
