@@ -46,7 +46,7 @@ const GOLDEN: [(SimulatedModel, u64); 11] = [
     (SimulatedModel::Queue, 0xff79_1333_55db_1de5),
     (SimulatedModel::UnorderedQueue, 0xf358_325e_c29e_c466),
     (SimulatedModel::Stack, 0x2fb6_122b_53c0_2dca),
-    (SimulatedModel::Mutex, 0x8491_1091_cc32_b8c2),
+    (SimulatedModel::Mutex, 0x05e3_724f_2653_d28e),
     (SimulatedModel::AppendList, 0xffc9_e7b6_184a_0866),
 ];
 

@@ -161,7 +161,7 @@ fn lock(held: bool, token: u64, f: &str, observed: Option<&Value>) -> Vec<State>
     let taken = |token| State::Lock { held: true, token };
     match (f, observed) {
         ("acquire", None) => vec![taken(token)],
-        ("acquire", Some(Value::Null)) if held => vec![taken(token)],
+        ("acquire", Some(Value::Bool(false))) if held => vec![taken(token)],
         ("acquire", Some(Value::Number(given))) if !held && given.as_u64() > Some(token) => {
             vec![taken(given.as_u64().expect("a token"))]
         }
