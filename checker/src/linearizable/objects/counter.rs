@@ -76,7 +76,6 @@ impl Object for CounterObject {
 /// A read, and the smallest and the largest sum that it can have seen.
 struct Bounds {
     position: u32,
-    start: Nanos,
     end: Nanos,
     value: i64,
     least: i64,
@@ -114,7 +113,6 @@ impl Bounds {
             .filter_map(|call| match call.ret {
                 Some(CounterRet::Read(value)) => Some(Self {
                     position: call.position,
-                    start: call.start,
                     end: call.end()?,
                     value,
                     least: until(&gains_ended, call.start, false).saturating_add(until(
