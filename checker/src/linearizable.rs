@@ -40,6 +40,7 @@ mod bits;
 mod calls;
 mod chain;
 mod explain;
+mod local;
 mod object;
 mod objects;
 mod orders;

@@ -194,7 +194,7 @@ fn about(calls: &[ListCall], elements: &[ValueId], reads: &[u32]) -> Found {
         (AppendListOp::Append(element), _) => elements.contains(element).then(|| call.clone()),
         (AppendListOp::Read, Some(AppendListRet::Read(list))) if reads.contains(&call.position) => {
             let list = list.iter().copied().filter(|element| elements.contains(element)).collect();
-            Some(call.with_ret(AppendListRet::Read(list)))
+            Some(call.with(call.op, Some(AppendListRet::Read(list))))
         }
         _ => None,
     });

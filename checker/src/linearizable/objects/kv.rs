@@ -291,7 +291,7 @@ impl Object for KvObject<'_> {
                 (Ask::Get, Some(Told::Got(id, _))) => (RegisterOp::Read, Some(RegisterRet::Read(id))),
                 _ => return None,
             };
-            Some(Call::new(call.position, op, ret, call.start, call.end()))
+            Some(call.with(op, ret))
         };
         let mut calls_of_register = calls.iter().map(as_register).collect::<Option<Vec<RegisterCall>>>()?;
         register::simplify(&mut calls_of_register, &Register::default());

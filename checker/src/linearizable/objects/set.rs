@@ -243,7 +243,7 @@ fn about(calls: &[SetCall], elements: &[ValueId], reads: &[u32]) -> Found {
         (SetOp::Add(element), _) => elements.contains(element).then(|| call.clone()),
         (SetOp::Read, Some(SetRet::Read(list))) if reads.contains(&call.position) => {
             let list = list.iter().copied().filter(|element| elements.contains(element)).collect();
-            Some(call.with_ret(SetRet::Read(list)))
+            Some(call.with(call.op, Some(SetRet::Read(list))))
         }
         _ => None,
     });
