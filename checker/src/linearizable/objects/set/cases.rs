@@ -141,7 +141,7 @@ impl Teller<'_, '_> {
             let add = self.only_add(newer)?;
             let witness = self.present(element, |witness| witness.ended_before(add.start))?;
             Some(format!(
-                "{} read the set with {} but without {}{}, although {} before {} invoked the add of {} at {}",
+                "{} read the set with {} but without {}{}, although {}, before {} invoked the add of {} at {}",
                 self.case.who(call),
                 self.case.show(newer),
                 self.case.show(element),
