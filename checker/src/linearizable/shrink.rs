@@ -63,7 +63,7 @@ pub(super) fn shrink<O: Object>(
     let last_step = meter.steps().saturating_add(STEPS_PER_VIOLATION);
     let mut shrinker = Shrinker { object, meter, last_step };
     let recent = match suspects {
-        Suspects::Stretch(stretch) => shrinker.from_any_state(inside(object, calls, *stretch)),
+        Suspects::Stretch(stretch) => shrinker.without_past(inside(object, calls, *stretch)),
         _ => shrinker.forget_past(&whole.calls),
     };
     let recent = recent.ok().flatten().map(|recent| shrinker.reduce(recent));
@@ -215,11 +215,11 @@ impl<O: Object> Shrinker<'_, O> {
     }
 
     fn recent(&mut self, calls: &[CallOf<O>], moment: Nanos) -> Result<Option<Core<O>>, Limit> {
-        self.from_any_state(inside(self.object, calls, Stretch { after: moment, last: Nanos(u64::MAX) }))
+        self.without_past(inside(self.object, calls, Stretch { after: moment, last: Nanos(u64::MAX) }))
     }
 
     /// A core of these calls, when no state explains them.
-    fn from_any_state(&mut self, calls: Vec<CallOf<O>>) -> Result<Option<Core<O>>, Limit> {
+    fn without_past(&mut self, calls: Vec<CallOf<O>>) -> Result<Option<Core<O>>, Limit> {
         let starts = self.object.any_start(&calls);
         let culprit = self.culprit(&calls, &starts)?;
         Ok(culprit.map(|culprit| Core { calls, starts, from_any_state: true, culprit }))
