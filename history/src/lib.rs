@@ -11,6 +11,7 @@
 
 pub mod event;
 pub mod file;
+pub mod foreign;
 pub mod operation;
 pub mod run;
 pub mod run_event;
@@ -19,6 +20,9 @@ pub mod time;
 pub use event::{Event, EventKind, Header, NodeId, Process};
 pub use file::{
     HistoryReader, HistoryWriter, ReadError, RunEventWriter, Torn, read_history, read_run_events,
+};
+pub use foreign::{
+    EdnWriter, EventReader, Format, ModelGuess, ReadOptions, guess_model, read_history_as, write_edn,
 };
 pub use operation::{History, Operation, Outcome};
 pub use run::{RunInfo, RunPaths, ScheduledFault};
