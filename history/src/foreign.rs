@@ -1,4 +1,4 @@
-//! Histories that other tools wrote, read as [`Event`]s, and events written for other tools.
+//! Histories that other tools wrote, read as [`Event`](crate::Event)s, and events written for other tools.
 //!
 //! [`EventReader`] reads a file of any [`Format`] event by event; [`read_history_as`] reads it whole; [`EdnWriter`]
 //! exports to Jepsen's EDN, which Knossos and Elle read; [`guess_model`] says which model fits the functions of a
@@ -6,7 +6,7 @@
 //!
 //! Guarantees: a file is read as a stream, and memory is bounded by one line, form or object
 //! ([`FORM_LIMIT_BYTES`], [`FORM_LIMIT_VALUES`], [`NESTING_LIMIT`]), except for `etcd-operations`, see below.
-//! Whatever the bytes are, the answer is events, a [`Torn`] end, or an error with file and line. What is
+//! Whatever the bytes are, the answer is events, a [`Torn`](crate::Torn) end, or an error with file and line. What is
 //! read is never stricter than what was recorded: an order of two operations, or an observation, is taken over or
 //! weakened, never made up.
 //!
@@ -21,10 +21,10 @@
 //! * **Functions.** A completion that repeats the argument of its invocation (Jepsen does that for `write`, `add`, …)
 //!   observed nothing: its value becomes `null`. A compare-and-set that is `ok` becomes `true`; one that is `fail`
 //!   stays `fail`, although Jepsen means a mismatch by it: the mismatch is an observation that is given up. A `read` that
-//!   is `ok` with `nil` read an absent value (to Knossos it read nobody knows what).
+//!   is `ok` with `nil` is taken at its word: the value was absent (Knossos takes it for a read of unknown result).
 //! * **Independent keys.** Jepsen's `[key value]` tuples are split when [`ReadOptions::independent`] says so, or, when
 //!   it says nothing, when the first telling invocation shows it: a read of `[key nil]` or a compare-and-set of
-//!   `[key [old new]]`. An operation of another shape is an error then.
+//!   `[key [old new]]`. An operation that shows the contrary is an error then.
 //! * **Everything that is not a client's operation** (the nemesis, other lines of a log, leases) is skipped and counted.
 //! * `porcupine-kv`: an absent key is `""` there. A `get` of `""` becomes `null`, a `put` of `""` becomes `delete`,
 //!   an `append` of `""` is refused.

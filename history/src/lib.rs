@@ -6,6 +6,9 @@
 //! cluster is recorded beside it as [`RunEvent`]s (`nemesis.jsonl`), and what the run was is a
 //! [`RunInfo`] (`run.json`).
 //!
+//! Histories of other tools (Jepsen, Knossos, Porcupine, elle-cli, etcd's robustness tests) are read, and Jepsen's are
+//! written, in [`foreign`].
+//!
 //! The crate reads clocks only in [`Clock`], draws no random numbers and knows no runtime.
 //! Start reading at [`event`], then [`operation`].
 

@@ -181,6 +181,19 @@ fn independent_keys_are_found_out_unless_they_are_denied() {
 }
 
 #[test]
+fn keys_that_show_late_to_be_independent_are_an_error() {
+    let writes =
+        (0..300).map(|key| format!("{{:process {key}, :type :invoke, :f :write, :value [{key} 1]}}\n"));
+    let text = writes.collect::<String>() + "{:process 999, :type :invoke, :f :read, :value [7 nil]}\n";
+    assert!(error_of(&text, Format::Edn).starts_with("301: "), "{}", error_of(&text, Format::Edn));
+    let (_directory, path) = temporary("h.edn", &text);
+    for independent in [true, false] {
+        let options = ReadOptions { format: None, independent: Some(independent) };
+        assert_eq!(events_with(&path, options).unwrap().len(), 301);
+    }
+}
+
+#[test]
 fn jepsen_log() {
     let path = sample("register.log");
     let found = events(&path).unwrap();

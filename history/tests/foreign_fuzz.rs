@@ -54,11 +54,15 @@ fn read_safely(path: &Path, bytes: usize, format: Option<Format>) -> Result<Vec<
 
 fn read_safely_with(path: &Path, bytes: usize, options: ReadOptions) -> Result<Vec<Event>, String> {
     let named = |error: ReadError| {
-        let message = error.to_string();
-        let line = message.strip_prefix(&format!("{}:", path.display()));
-        let line = line.and_then(|rest| rest.split_once(": ")).and_then(|(line, _)| line.parse::<u64>().ok());
-        assert!(line.is_some_and(|line| line >= 1 && line <= bytes as u64 + 1), "{message}");
-        message
+        match &error {
+            ReadError::Line { path: named, line, .. } => {
+                assert!(named == path && (1..=bytes as u64 + 1).contains(line), "{error}");
+            }
+            // A spoiled version number; the header is always on the first line.
+            ReadError::TooNew { path: named, .. } => assert_eq!(named, path),
+            ReadError::Io { .. } => panic!("{error}"),
+        }
+        error.to_string()
     };
     let mut reader = EventReader::open_with(path, options).map_err(named)?;
     let mut events = Vec::new();

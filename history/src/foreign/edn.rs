@@ -16,22 +16,27 @@ use super::source::{Next, Source};
 use super::{FORM_LIMIT_BYTES, FORM_LIMIT_VALUES, NESTING_LIMIT};
 use crate::file::ReadError;
 
+/// The keys and values of a map.
+pub(super) type Entries = Vec<(String, Value)>;
+
 /// A collection, tag or discard that waits for its forms.
 enum Frame {
     /// A vector, list or set, and the bracket that closes it.
     Items(u8, Vec<Value>),
     /// A map, and the key whose value comes next.
-    Map(Map<String, Value>, Option<String>),
+    Map(Entries, Option<String>),
     /// `#tag`: the next form stands for itself.
     Tag,
     /// `#_`: the next form is ignored.
     Discard,
 }
 
-/// What a single token is.
-enum Token {
-    Value(Value),
-    Opened,
+/// Where a token leads to.
+enum Flow {
+    /// The form goes on.
+    More,
+    /// The form is whole and lies in `form`.
+    Whole,
     /// The bytes end inside of the token.
     Cut,
 }
@@ -46,6 +51,11 @@ pub(super) struct Forms {
     around: Option<u8>,
     /// Whether the end of the bytes also ends a number or a name.
     is_text: bool,
+    /// Whether a map that is not inside of another form is left as it is. It is put into `map` then, and `null` stands for it.
+    expects_map: bool,
+    map: Option<Entries>,
+    /// The form that is whole.
+    form: Value,
     start: u64,
     values: u64,
 }
@@ -58,6 +68,9 @@ impl Forms {
             token: Vec::new(),
             around: None,
             is_text: false,
+            expects_map: false,
+            map: None,
+            form: Value::Null,
             start: 0,
             values: 0,
         }
@@ -80,6 +93,21 @@ impl Forms {
         &self.source
     }
 
+    /// The next form, which must be a map; its entries in their order.
+    pub(super) fn next_map(&mut self) -> Result<Next<Entries>, ReadError> {
+        self.expects_map = true;
+        let next = self.next();
+        self.expects_map = false;
+        Ok(match next? {
+            Next::Item(line, _) => {
+                let reason = "an operation must be a map with :process, :type, :f and :value";
+                Next::Item(line, self.map.take().ok_or_else(|| self.source.error_at(line, reason))?)
+            }
+            Next::End => Next::End,
+            Next::Torn(torn) => Next::Torn(torn),
+        })
+    }
+
     /// The next form.
     pub(super) fn next(&mut self) -> Result<Next<Value>, ReadError> {
         self.stack.clear();
@@ -94,13 +122,10 @@ impl Forms {
                 (self.start, self.values) = (self.source.position(), 0);
             }
             let Some(byte) = self.source.peek()? else { return Ok(self.end()) };
-            let done = match self.token(byte)? {
-                Token::Opened => None,
-                Token::Value(value) => self.complete(value)?,
-                Token::Cut => return Ok(self.torn()),
-            };
-            if let Some(value) = done {
-                return Ok(Next::Item(line, value));
+            match self.token(byte)? {
+                Flow::More => {}
+                Flow::Whole => return Ok(Next::Item(line, std::mem::take(&mut self.form))),
+                Flow::Cut => return Ok(self.torn()),
             }
         }
     }
@@ -139,53 +164,85 @@ impl Forms {
         Ok(())
     }
 
-    fn token(&mut self, byte: u8) -> Result<Token, ReadError> {
+    fn token(&mut self, byte: u8) -> Result<Flow, ReadError> {
         if self.source.position() - self.start > FORM_LIMIT_BYTES {
             return Err(self.source.error(format!("a form is longer than {FORM_LIMIT_BYTES} bytes")));
         }
         match byte {
             b'[' => self.open(Frame::Items(b']', Vec::new())),
             b'(' => self.open(Frame::Items(b')', Vec::new())),
-            b'{' => self.open(Frame::Map(Map::new(), None)),
+            b'{' => self.open(Frame::Map(Vec::new(), None)),
             b']' | b')' | b'}' => self.close(byte),
             b'"' => self.string(),
             b'\\' => self.character(),
             b'#' => self.dispatch(),
+            b':' if matches!(self.stack.last(), Some(Frame::Map(_, None))) => self.key(),
             _ => {
                 if self.name()? {
-                    return Ok(Token::Cut);
+                    return Ok(Flow::Cut);
                 }
                 let value = atom(self.text()?).map_err(|reason| self.source.error(reason))?;
-                Ok(Token::Value(value))
+                self.complete(value)
             }
         }
     }
 
     /// Opens what begins with the peeked byte.
-    fn open(&mut self, frame: Frame) -> Result<Token, ReadError> {
+    fn open(&mut self, frame: Frame) -> Result<Flow, ReadError> {
         self.source.bump();
         if self.stack.len() == NESTING_LIMIT {
             return Err(self.source.error(format!("forms are nested deeper than {NESTING_LIMIT}")));
         }
         self.stack.push(frame);
-        Ok(Token::Opened)
+        Ok(Flow::More)
     }
 
-    fn close(&mut self, byte: u8) -> Result<Token, ReadError> {
+    fn close(&mut self, byte: u8) -> Result<Flow, ReadError> {
         let value = match self.stack.pop() {
             Some(Frame::Items(close, items)) if close == byte => Value::Array(items),
-            Some(Frame::Map(entries, None)) if byte == b'}' => Value::Object(entries),
+            Some(Frame::Map(entries, None)) if byte == b'}' => {
+                if self.expects_map && self.stack.iter().all(|frame| matches!(frame, Frame::Tag)) {
+                    self.map = Some(entries);
+                    Value::Null
+                } else {
+                    self.object(entries)?
+                }
+            }
             Some(Frame::Map(_, Some(key))) if byte == b'}' => {
                 return Err(self.source.error(format!("the key `{key}` of a map has no value")));
             }
             _ => return Err(self.source.error(format!("unexpected `{}`", char::from(byte)))),
         };
         self.source.bump();
-        Ok(Token::Value(value))
+        self.complete(value)
     }
 
-    /// Hands a value to what waits for it; returns it when nothing does.
-    fn complete(&mut self, value: Value) -> Result<Option<Value>, ReadError> {
+    fn object(&self, entries: Entries) -> Result<Value, ReadError> {
+        let count = entries.len();
+        let object = Map::from_iter(entries);
+        if object.len() < count {
+            return Err(self.source.error("a map has a key twice"));
+        }
+        Ok(Value::Object(object))
+    }
+
+    /// Reads a keyword that is the key of a map, as nearly all keys are, without a value in between.
+    fn key(&mut self) -> Result<Flow, ReadError> {
+        if self.name()? {
+            return Ok(Flow::Cut);
+        }
+        let name = self.text()?[1..].to_owned();
+        if name.is_empty() {
+            return Err(self.source.error("a keyword has no name"));
+        }
+        if let Some(Frame::Map(_, key)) = self.stack.last_mut() {
+            *key = Some(name);
+        }
+        Ok(Flow::More)
+    }
+
+    /// Hands a value to what waits for it; when nothing does, the form is whole.
+    fn complete(&mut self, value: Value) -> Result<Flow, ReadError> {
         self.values += 1;
         if self.values > FORM_LIMIT_VALUES {
             return Err(self.source.error(format!("a form holds more than {FORM_LIMIT_VALUES} values")));
@@ -194,81 +251,81 @@ impl Forms {
             self.stack.pop();
         }
         match self.stack.last_mut() {
-            None => return Ok(Some(value)),
+            None => {
+                self.form = value;
+                return Ok(Flow::Whole);
+            }
             Some(Frame::Items(_, items)) => items.push(value),
             Some(Frame::Map(entries, key)) => match key.take() {
                 None => *key = Some(key_text(value)),
-                Some(name) => {
-                    if entries.insert(name, value).is_some() {
-                        return Err(self.source.error("a map has a key twice"));
-                    }
-                }
+                Some(name) => entries.push((name, value)),
             },
             Some(Frame::Discard | Frame::Tag) => {
                 self.stack.pop();
             }
         }
-        Ok(None)
+        Ok(Flow::More)
     }
 
     /// Reads what begins with `#`.
-    fn dispatch(&mut self) -> Result<Token, ReadError> {
+    fn dispatch(&mut self) -> Result<Flow, ReadError> {
         self.source.bump();
         match self.source.peek()? {
-            None => Ok(Token::Cut),
+            None => Ok(Flow::Cut),
             Some(b'{') => self.open(Frame::Items(b'}', Vec::new())),
             Some(b'_') => self.open(Frame::Discard),
             Some(b'#') => {
                 self.source.bump();
                 if self.name()? {
-                    return Ok(Token::Cut);
+                    return Ok(Flow::Cut);
                 }
-                Ok(Token::Value(self.text()?.into()))
+                let value = self.text()?.into();
+                self.complete(value)
             }
             Some(byte) if byte.is_ascii_alphabetic() || byte == b':' => {
                 if self.name()? {
-                    return Ok(Token::Cut);
+                    return Ok(Flow::Cut);
                 }
                 self.text()?;
                 if self.stack.len() == NESTING_LIMIT {
                     return Err(self.source.error(format!("forms are nested deeper than {NESTING_LIMIT}")));
                 }
                 self.stack.push(Frame::Tag);
-                Ok(Token::Opened)
+                Ok(Flow::More)
             }
             Some(byte) => Err(self.source.error(format!("`#{}` is not EDN", byte.escape_ascii()))),
         }
     }
 
-    fn string(&mut self) -> Result<Token, ReadError> {
+    fn string(&mut self) -> Result<Flow, ReadError> {
         self.source.bump();
         self.token.clear();
         loop {
             self.source.take_until(&mut self.token, FORM_LIMIT_BYTES, |byte| matches!(byte, b'"' | b'\\'))?;
             match self.source.next()? {
-                None => return Ok(Token::Cut),
+                None => return Ok(Flow::Cut),
                 Some(b'"') => break,
                 // The byte after a backslash is taken as it is, so that `\"` does not end the string.
                 Some(backslash) => match self.source.next()? {
-                    None => return Ok(Token::Cut),
+                    None => return Ok(Flow::Cut),
                     Some(escaped) => self.token.extend([backslash, escaped]),
                 },
             }
         }
         let text = unescape(self.text()?).map_err(|reason| self.source.error(reason))?;
-        Ok(Token::Value(Value::String(text)))
+        self.complete(Value::String(text))
     }
 
-    fn character(&mut self) -> Result<Token, ReadError> {
+    fn character(&mut self) -> Result<Flow, ReadError> {
         self.source.bump();
         self.token.clear();
-        let Some(first) = self.source.next()? else { return Ok(Token::Cut) };
+        let Some(first) = self.source.next()? else { return Ok(Flow::Cut) };
         self.token.push(first);
         if !is_delimiter(first) && self.rest_of_name()? {
-            return Ok(Token::Cut);
+            return Ok(Flow::Cut);
         }
         let text = character(self.text()?).map_err(|reason| self.source.error(reason))?;
-        Ok(Token::Value(Value::String(text)))
+        self.complete(Value::String(text))
     }
 
     /// Reads bytes up to the next delimiter into the token; says whether the file ended before there was one.
@@ -291,12 +348,19 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'\x0b' | b'\x0c' | b',')
 }
 
+/// Whether a byte ends a name or a number. Every byte of a file is asked for, hence a table.
 fn is_delimiter(byte: u8) -> bool {
-    is_blank(byte)
-        || matches!(
-            byte,
-            b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'"' | b';' | b'\\' | b'^' | b'`' | b'~' | b'@'
-        )
+    const DELIMITERS: [bool; 256] = {
+        let ending = b" \t\n\r\x0b\x0c,()[]{}\";\\^`~@";
+        let mut table = [false; 256];
+        let mut at = 0;
+        while at < ending.len() {
+            table[ending[at] as usize] = true;
+            at += 1;
+        }
+        table
+    };
+    DELIMITERS[usize::from(byte)]
 }
 
 #[cfg(test)]

@@ -185,7 +185,10 @@ mod tests {
     use super::*;
 
     fn records(values: &[Value]) -> Vec<Record> {
-        values.iter().map(|value| record(1, value.clone()).unwrap().unwrap()).collect()
+        values
+            .iter()
+            .map(|value| record(1, serde_json::from_value(value.clone()).unwrap()).unwrap().unwrap())
+            .collect()
     }
 
     fn events(independent: bool, values: &[Value]) -> Result<Vec<Event>, String> {

@@ -2,8 +2,8 @@
 //!
 //! Columns are process, type, function, value and, where there is one, an error, separated by tabs or spaces; whatever
 //! stands before `jepsen.util` (level, time stamp, thread) is ignored. A line that shows no operation is other output of
-//! the test and skipped; a line that looks like an operation, or that `jepsen.util` wrote, and cannot be
-//! read is an error, because an operation that is silently lost could turn a legal history into an illegal one.
+//! the test and skipped; a line that looks like an operation and cannot be read is an error, because an operation
+//! that is silently lost could turn a legal history into an illegal one.
 
 use std::path::{Path, PathBuf};
 
@@ -47,23 +47,18 @@ impl LogLines {
 /// The record of one line; `None` when it is not a client's operation.
 pub(super) fn record(path: &Path, line: u64, text: &str) -> Result<Option<Record>, ReadError> {
     let error = |reason: String| ReadError::Line { path: path.to_owned(), line, reason };
-    let (by_logger, message) = match text.split_once(LOGGER) {
-        Some((_, rest)) => {
-            let message = rest.strip_prefix(':').unwrap_or(rest).trim_ascii_start();
-            (true, message.strip_prefix("- ").unwrap_or(message))
-        }
-        None => (false, text),
-    };
+    let (by_logger, message) = message(text);
     let (process, rest) = column(message);
     let (kind_text, rest) = column(rest);
-    if !TYPES.contains(&kind_text) {
-        if by_logger && !process.is_empty() || text.split_ascii_whitespace().any(|word| TYPES.contains(&word))
-        {
-            return Err(error("expected `process :type :function value`".into()));
-        }
+    if process.starts_with(':') && !process.contains(|c: char| c.is_ascii_digit()) {
         return Ok(None);
     }
-    if process.starts_with(':') && !process.contains(|c: char| c.is_ascii_digit()) {
+    if !TYPES.contains(&kind_text) {
+        let is_number = process.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+        let looks_like_one = by_logger && is_number && kind_text.starts_with(':');
+        if looks_like_one || text.split_ascii_whitespace().any(|word| TYPES.contains(&word)) {
+            return Err(error("expected `process :type :function value`".into()));
+        }
         return Ok(None);
     }
     let process = process.parse().map_err(|_| {
@@ -93,6 +88,18 @@ pub(super) fn record(path: &Path, line: u64, text: &str) -> Result<Option<Record
         is_final: false,
         marks: Marks::default(),
     }))
+}
+
+/// What was logged, and whether it was by the logger of operations, which other words (`jepsen.util$retry`) may contain.
+fn message(text: &str) -> (bool, &str) {
+    let after = text.split_once(LOGGER).map(|(_, after)| after);
+    match after.filter(|after| after.starts_with([' ', '\t', ':'])) {
+        Some(after) => {
+            let message = after.strip_prefix(':').unwrap_or(after).trim_ascii_start();
+            (true, message.strip_prefix("- ").unwrap_or(message))
+        }
+        None => (false, text),
+    }
 }
 
 /// The first word of a text, and what follows it.
@@ -156,6 +163,9 @@ mod tests {
             "INFO  jepsen.util - :nemesis\t:info\t:start\tnil",
             "INFO  jepsen.core - Running test",
             "\tat clojure.lang.AFn.run(AFn.java:22)",
+            "\tat jepsen.util$timeout_call.invoke(util.clj:431)",
+            "INFO [2024-01-06 15:07:52,562] jepsen node n1 - jepsen.util Waiting for n1",
+            "    :type :ok,",
             "",
         ] {
             assert_eq!(read(text), Ok(None), "{text}");

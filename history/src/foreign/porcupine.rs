@@ -63,7 +63,7 @@ mod tests {
         values
             .iter()
             .map(|value| {
-                let mut record = record(1, value.clone())?.unwrap();
+                let mut record = record(1, serde_json::from_value(value.clone()).unwrap())?.unwrap();
                 absence.rewrite(&mut record)?;
                 Ok((record.f, record.value))
             })

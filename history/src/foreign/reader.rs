@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use super::Format;
 use super::detect::Beginning;
 use super::edn::Forms;
@@ -13,7 +11,7 @@ use super::jepsen::{Interpreter, shows_independence};
 use super::jepsen_log::LogLines;
 use super::json::Objects;
 use super::porcupine::Absence;
-use super::record::{Record, record};
+use super::record::{Fields, Record, record};
 use super::source::{Next, Source};
 use crate::file::{HistoryReader, Lines, ReadError, Torn};
 use crate::operation::Pairing;
@@ -174,6 +172,8 @@ struct Records {
     held: VecDeque<Record>,
     absence: Option<Absence>,
     interpreter: Interpreter,
+    /// Whether keys are independent, where that was found out and not said.
+    found_independent: Option<bool>,
     header: Option<Header>,
     torn: Option<Torn>,
     skipped: u64,
@@ -194,12 +194,22 @@ impl Records {
             held: VecDeque::new(),
             absence: is_porcupine.then(Absence::default),
             interpreter: Interpreter::new(false),
+            found_independent: None,
             header: is_porcupine.then(|| Header::linearizable("kv", "line number")),
             torn: None,
             skipped: 0,
             line: 1,
         };
-        let independent = independent.map_or_else(|| records.probe(), Ok)?;
+        let independent = match independent {
+            Some(independent) => independent,
+            None => {
+                let shown = records.probe()?;
+                // Our own export says it on its first event; that is not found out and cannot be contradicted.
+                let said = records.held.front().and_then(|first| first.marks.independent);
+                records.found_independent = said.is_none().then_some(shown);
+                shown
+            }
+        };
         records.interpreter = Interpreter::new(independent);
         Ok(records)
     }
@@ -210,7 +220,20 @@ impl Records {
             return Ok(None);
         };
         self.line = record.line;
+        self.check_independence(&record)?;
         self.interpreter.event(record).map(Some).map_err(|reason| self.error(self.line, reason))
+    }
+
+    /// Refuses an operation that shows the contrary of what was found out: keys that are taken for values, or the other
+    /// way round, would make a legal history illegal.
+    fn check_independence(&self, record: &Record) -> Result<(), ReadError> {
+        let contrary = self.found_independent.map(|found| !found);
+        if contrary.is_none() || shows_independence(record) != contrary {
+            return Ok(());
+        }
+        let reason =
+            "this operation and those before it disagree whether values are `[key value]`; say which holds";
+        Err(self.error(record.line, reason.into()))
     }
 
     /// Reads until an operation shows whether keys are independent, and holds back what it read.
@@ -257,17 +280,16 @@ impl Records {
 impl Stream {
     /// The next record; `None` in place of what is not a client's.
     fn next(&mut self) -> Result<Next<Option<Record>>, ReadError> {
-        let (next, source): (Next<Value>, &Source) = match self {
-            Self::Edn(forms) => (forms.next()?, forms.source()),
-            Self::Json(objects) => (objects.next()?, objects.source()),
-            Self::Log(lines) => return lines.next(),
-        };
-        Ok(match next {
-            Next::Item(line, value) => {
-                Next::Item(line, record(line, value).map_err(|reason| source.error_at(line, reason))?)
+        match self {
+            Self::Edn(forms) => {
+                let next = forms.next_map()?;
+                next.map(|line, entries| record(line, Fields::of(entries)?), forms.source())
             }
-            Next::End => Next::End,
-            Next::Torn(torn) => Next::Torn(torn),
-        })
+            Self::Json(objects) => {
+                let next = objects.next()?;
+                next.map(record, objects.source())
+            }
+            Self::Log(lines) => lines.next(),
+        }
     }
 }

@@ -3,8 +3,10 @@
 //! EDN and JSON agree once keywords are strings: `{:type :ok, :f :read}` and `{"type":"ok","f":"read"}` give the same
 //! [`Record`]. Fields that are not listed in it are ignored: Jepsen lets every test add its own.
 
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::Value;
 
+use super::edn::Entries;
 use super::edn_atom::{key_text, shortened};
 use crate::{EventKind, Nanos, NodeId, Process};
 
@@ -37,30 +39,84 @@ pub(super) struct Marks {
     pub(super) independent: Option<bool>,
 }
 
+/// The fields of an operation map that mean something here, unchecked; `null` where one is missing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Fields {
+    process: Value,
+    #[serde(rename = "type")]
+    kind: Value,
+    f: Value,
+    value: Value,
+    index: Value,
+    time: Value,
+    key: Value,
+    error: Value,
+    node: Value,
+    #[serde(rename = "final?")]
+    is_final: Value,
+    intended: Value,
+    mismatch: Value,
+    observed: Value,
+    independent: Value,
+}
+
+impl Fields {
+    /// The fields among the entries of a map.
+    pub(super) fn of(entries: Entries) -> Result<Self, String> {
+        let mut fields = Self::default();
+        for (name, value) in entries {
+            match fields.field(&name) {
+                Some(field) if field.is_null() => *field = value,
+                Some(_) => return Err(format!("the operation has `{name}` twice")),
+                None => {}
+            }
+        }
+        Ok(fields)
+    }
+
+    /// The place of a field, if it means something.
+    fn field(&mut self, name: &str) -> Option<&mut Value> {
+        Some(match name {
+            "process" => &mut self.process,
+            "type" => &mut self.kind,
+            "f" => &mut self.f,
+            "value" => &mut self.value,
+            "index" => &mut self.index,
+            "time" => &mut self.time,
+            "key" => &mut self.key,
+            "error" => &mut self.error,
+            "node" => &mut self.node,
+            "final?" => &mut self.is_final,
+            "intended" => &mut self.intended,
+            "mismatch" => &mut self.mismatch,
+            "observed" => &mut self.observed,
+            "independent" => &mut self.independent,
+            _ => return None,
+        })
+    }
+}
+
 /// The record of an operation map; `None` when it is not a client's.
-pub(super) fn record(line: u64, value: Value) -> Result<Option<Record>, String> {
-    let Value::Object(mut fields) = value else {
-        return Err("an operation must be a map with `process`, `type`, `f` and `value`".into());
-    };
-    let Some(process) = process(fields.remove("process").unwrap_or_default())? else { return Ok(None) };
-    let value = fields.remove("value").unwrap_or_default();
+pub(super) fn record(line: u64, fields: Fields) -> Result<Option<Record>, String> {
+    let Some(process) = process(fields.process)? else { return Ok(None) };
     Ok(Some(Record {
         line,
-        index: natural(&mut fields, "index")?,
-        time: natural(&mut fields, "time")?,
-        kind: kind(fields.remove("type").unwrap_or_default())?,
+        index: natural("index", &fields.index)?,
+        time: natural("time", &fields.time)?,
+        kind: kind(fields.kind)?,
         process,
-        f: function(fields.remove("f").unwrap_or_default(), &value)?,
-        key: present(&mut fields, "key").map(key_text),
-        value,
-        error: present(&mut fields, "error").map(key_text),
-        node: present(&mut fields, "node").map(|node| NodeId(key_text(node))),
-        intended: natural(&mut fields, "intended")?.map(Nanos),
-        is_final: fields.get("final?") == Some(&Value::Bool(true)),
+        f: function(fields.f, &fields.value)?,
+        key: text(fields.key),
+        value: fields.value,
+        error: text(fields.error),
+        node: text(fields.node).map(NodeId),
+        intended: natural("intended", &fields.intended)?.map(Nanos),
+        is_final: fields.is_final == Value::Bool(true),
         marks: Marks {
-            is_mismatch: fields.get("mismatch") == Some(&Value::Bool(true)),
-            is_observed: fields.get("observed") == Some(&Value::Bool(true)),
-            independent: fields.get("independent").and_then(Value::as_bool),
+            is_mismatch: fields.mismatch == Value::Bool(true),
+            is_observed: fields.observed == Value::Bool(true),
+            independent: fields.independent.as_bool(),
         },
     }))
 }
@@ -105,20 +161,17 @@ fn function(f: Value, value: &Value) -> Result<String, String> {
     }
 }
 
-fn present(fields: &mut Map<String, Value>, name: &str) -> Option<Value> {
-    fields.remove(name).filter(|value| !value.is_null())
+fn text(value: Value) -> Option<String> {
+    (!value.is_null()).then(|| key_text(value))
 }
 
 /// A whole number from 0; Jepsen writes -1 where there is none.
-fn natural(fields: &mut Map<String, Value>, name: &str) -> Result<Option<u64>, String> {
-    match fields.remove(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) if value.as_i64() == Some(-1) => Ok(None),
-        Some(value) => match value.as_u64() {
-            Some(number) => Ok(Some(number)),
-            None => Err(format!("{name} `{}` is not a whole number from 0", shortened(&value.to_string()))),
-        },
+fn natural(name: &str, value: &Value) -> Result<Option<u64>, String> {
+    if value.is_null() || value.as_i64() == Some(-1) {
+        return Ok(None);
     }
+    let refuse = || format!("{name} `{}` is not a whole number from 0", shortened(&value.to_string()));
+    value.as_u64().map(Some).ok_or_else(refuse)
 }
 
 #[cfg(test)]
@@ -127,15 +180,19 @@ mod tests {
 
     use super::*;
 
+    fn record_of(value: Value) -> Result<Option<Record>, String> {
+        record(8, serde_json::from_value(value).unwrap())
+    }
+
     fn reason(value: Value) -> String {
-        record(1, value).unwrap_err()
+        record_of(value).unwrap_err()
     }
 
     #[test]
     fn fields_are_taken_over() {
         let value = json!({"index": 4, "time": 9, "type": "info", "process": 3, "f": "write", "value": [1, 2],
             "error": ["timeout", 5], "node": "n1", "op-index": 7, "final?": true});
-        let record = record(8, value).unwrap().unwrap();
+        let record = record_of(value).unwrap().unwrap();
         assert_eq!((record.line, record.index, record.time), (8, Some(4), Some(9)));
         assert_eq!((record.kind, record.process, record.f.as_str()), (EventKind::Info, Process(3), "write"));
         assert_eq!((record.key, record.value), (None, json!([1, 2])));
@@ -145,7 +202,7 @@ mod tests {
 
     #[test]
     fn operations_of_the_nemesis_are_not_records() {
-        assert_eq!(record(1, json!({"process": "nemesis", "type": "info", "f": "start"})), Ok(None));
+        assert_eq!(record_of(json!({"process": "nemesis", "type": "info", "f": "start"})), Ok(None));
     }
 
     #[test]
@@ -167,14 +224,14 @@ mod tests {
     #[test]
     fn transactions_may_go_without_function() {
         let steps = json!([["append", 1, 2], ["r", 1, null]]);
-        let record = record(1, json!({"process": 0, "type": "invoke", "value": steps})).unwrap().unwrap();
+        let record = record_of(json!({"process": 0, "type": "invoke", "value": steps})).unwrap().unwrap();
         assert_eq!(record.f, "txn");
         assert!(reason(json!({"process": 0, "type": "invoke", "value": [1, 2]})).contains("no function"));
     }
 
     #[test]
     fn missing_time_is_written_as_minus_one() {
-        let found = record(1, json!({"process": 0, "type": "ok", "f": "read", "time": -1})).unwrap().unwrap();
+        let found = record_of(json!({"process": 0, "type": "ok", "f": "read", "time": -1})).unwrap().unwrap();
         assert_eq!(found.time, None);
         assert!(reason(json!({"process": 0, "type": "ok", "f": "read", "time": -2})).contains("time"));
         assert!(reason(json!({"process": 0, "type": "ok", "f": "read", "time": 0.5})).contains("time"));
@@ -183,6 +240,19 @@ mod tests {
     #[test]
     fn unknown_types_are_refused() {
         assert!(reason(json!({"process": 0, "type": "maybe", "f": "read"})).contains("`maybe`"));
-        assert!(reason(json!([1])).contains("must be a map"));
+    }
+
+    #[test]
+    fn every_field_has_its_place() {
+        let mut fields = Fields::default();
+        let names =
+            ["process", "type", "f", "value", "index", "time", "key", "error", "node", "final?", "intended"];
+        for name in names.into_iter().chain(["mismatch", "observed", "independent"]) {
+            let object = json!({name: 1});
+            let mut expected: Fields = serde_json::from_value(object).unwrap();
+            *fields.field(name).unwrap() = json!(1);
+            assert_eq!(fields.field(name), expected.field(name), "{name}");
+        }
+        assert_eq!(fields.field("op-index"), None);
     }
 }

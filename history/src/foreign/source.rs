@@ -164,3 +164,20 @@ pub(super) enum Next<T> {
     /// The end, inside of an item.
     Torn(Torn),
 }
+
+impl<T> Next<T> {
+    /// Makes something else of an item; a failure is an error about its line.
+    pub(super) fn map<U>(
+        self,
+        make: impl FnOnce(u64, T) -> Result<U, String>,
+        source: &Source,
+    ) -> Result<Next<U>, ReadError> {
+        Ok(match self {
+            Self::Item(line, item) => {
+                Next::Item(line, make(line, item).map_err(|reason| source.error_at(line, reason))?)
+            }
+            Self::End => Next::End,
+            Self::Torn(torn) => Next::Torn(torn),
+        })
+    }
+}
