@@ -122,10 +122,14 @@ fn detect(path: &Path, history: &History) -> anyhow::Result<Judge> {
     }
     match guess.model() {
         Some(model) => Ok(Judge::Model(model.parse()?)),
+        None if guess.candidates().is_empty() => bail!(
+            "{}: no model has all the functions of this history; `shakedown list models` lists what can be judged",
+            path.display()
+        ),
         None => bail!(
-            "{}: cannot tell which model this is; by its functions it may be {}; say it with --model (see `shakedown list models`)",
+            "{}: this may be {}; say which with --model",
             path.display(),
-            if guess.candidates().is_empty() { "none".to_owned() } else { guess.candidates().join(" or ") }
+            guess.candidates().join(" or ")
         ),
     }
 }
