@@ -28,6 +28,8 @@ use shrink::shrink;
 
 mod antichain;
 mod bits;
+#[cfg_attr(not(test), expect(dead_code, reason = "no object asks it yet"))]
+mod collections;
 mod explain;
 mod object;
 mod orders;
