@@ -39,6 +39,7 @@ mod antichain;
 mod bits;
 pub(crate) mod calls;
 mod chain;
+mod collections;
 mod explain;
 mod local;
 pub(crate) mod object;
