@@ -110,12 +110,12 @@ impl Judge<'_> {
         let mut meter = Meter::start(self.budget);
         let operations = &self.history.operations;
         let problem = Problem::read(judgeable, operations)?;
+        meter.hold(problem.bytes());
         let decision = if (0..operations.len()).all(|at| operations.outcome(at) != Outcome::Ok) {
             Decision::Undecided("no operation completed, so there is nothing to judge".to_owned())
-        } else if self.is_linearizable(&mut meter)? {
+        } else if self.is_linearizable(problem.bytes(), &mut meter)? {
             Decision::Consistent
         } else {
-            meter.hold(problem.bytes());
             self.decide(&problem, naming, &mut meter)
         };
         let (outcome, note, anomalies) = match decision {
@@ -136,15 +136,17 @@ impl Judge<'_> {
 
     /// Whether the history is found to be linearizable in an order that keeps the order of every process. Equal stamps
     /// are concurrent to that check, also within a process, so it says nothing where a process has them.
-    fn is_linearizable(&self, meter: &mut Meter) -> Result<bool, CheckError> {
-        let budget = Budget { time: self.budget.time / 100 * SHORTCUT_PERCENT, ..*self.budget };
+    fn is_linearizable(&self, held_bytes: u64, meter: &mut Meter) -> Result<bool, CheckError> {
+        let budget = Budget {
+            time: self.budget.time / 100 * SHORTCUT_PERCENT,
+            memory_bytes: self.budget.memory_bytes.saturating_sub(held_bytes),
+        };
         if has_ties(&self.history.operations) || meter.check_time().is_err() {
             return Ok(false);
         }
         let found = linearizable(self.spec, self.history, &budget)?.result;
-        // The other check has given its memory back.
-        let _ = meter.check_memory(found.peak_memory_bytes.min(self.budget.memory_bytes));
-        let _ = meter.check_memory(0);
+        // What the other check held counts for the peak; it has given that back.
+        drop(meter.holding(found.peak_memory_bytes));
         Ok(found.outcome == CheckOutcome::Valid)
     }
 
@@ -156,7 +158,7 @@ impl Judge<'_> {
     ) -> Decision {
         let accesses = naming.map(|naming| Accesses::read(problem, &self.history.operations, naming));
         if let Some(accesses) = &accesses
-            && let Some(anomaly) = accesses.from_nowhere(problem, &self.history.operations)
+            && let Some(anomaly) = accesses.read_from_nowhere(problem, &self.history.operations)
         {
             return Decision::Violated(anomaly);
         }
@@ -171,7 +173,10 @@ impl Judge<'_> {
                         &circle,
                     ));
                 }
-                None => Some(saturation),
+                None => {
+                    meter.hold(saturation.bytes());
+                    Some(saturation)
+                }
             },
             // Without the inferred order the search still decides.
             Some(Err(_)) | None => None,

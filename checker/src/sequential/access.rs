@@ -51,8 +51,8 @@ pub(super) struct Accesses {
     pub lengths: Vec<u32>,
     /// The keys that can be said something about.
     pub keys: Vec<KeyAccesses>,
-    /// Processes whose last operation is a write of unknown outcome that nobody needs: its value was not read, and no
-    /// compare-and-set of its key had to find another one.
+    /// Processes whose last operation is a write of unknown outcome that nobody needs: its value was not read, and its
+    /// key has no compare-and-set, which could have needed that or another value.
     pub unneeded: Vec<u32>,
     /// Reads of values that nobody wrote: positions in the history.
     nowhere: Vec<u32>,
@@ -64,6 +64,7 @@ struct Draft {
     all: Vec<(Access, bool, u32)>,
     writers: FxHashMap<u64, Place>,
     is_ambiguous: bool,
+    has_cas: bool,
     is_foreign: bool,
 }
 
@@ -73,12 +74,14 @@ impl Accesses {
         operations: &Operations,
         naming: Naming,
     ) -> Self {
+        let cas = operations.names().find("cas");
         let mut drafts: Vec<Draft> = Vec::new();
         drafts.resize_with(problem.keys.len(), Draft::default);
         for (session, items) in problem.sessions.iter().enumerate() {
             for (index, item) in items.iter().enumerate() {
                 let place = Place { session: session as u32, index: index as u32 };
                 let draft = &mut drafts[item.key as usize];
+                draft.has_cas |= Some(operations.function(item.call.position as usize)) == cas;
                 match deed(operations, item.call.position as usize, naming == Naming::Versions) {
                     Ok(deed) => {
                         if let Some(name) = deed.write {
@@ -117,8 +120,7 @@ impl Accesses {
         let (happened, unseen): (Vec<_>, Vec<_>) = draft.all.iter().partition(|(access, is_certain, _)| {
             *is_certain || access.write.is_some_and(|name| read.contains(&name))
         });
-        let is_mismatch = |access: &Access| access.read.is_none() && access.write.is_none();
-        if self.naming == Naming::Values && !happened.iter().any(|(access, _, _)| is_mismatch(access)) {
+        if self.naming == Naming::Values && !draft.has_cas {
             self.unneeded.extend(unseen.iter().map(|(access, _, _)| access.place.session));
         }
         let all = happened.iter().map(|(access, _, _)| *access).collect();
@@ -126,7 +128,7 @@ impl Accesses {
     }
 
     /// A read of a value that nobody wrote, in words.
-    pub(super) fn from_nowhere<J: Judgeable>(
+    pub(super) fn read_from_nowhere<J: Judgeable>(
         &self,
         problem: &Problem<'_, J>,
         operations: &Operations,

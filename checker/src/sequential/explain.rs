@@ -95,7 +95,7 @@ pub(super) fn stuck<J: Judgeable>(
         "no order of the {} of {} that keeps the order of every process explains all results: the best one stops after {done}, \
          when none of {} is possible.",
         count(problem.len(), "operation"),
-        count(problem.sessions.len(), "process").replace("processs", "processes"),
+        processes(problem.sessions.len()),
         fronts.iter().take(MAX_KEYS).map(|item| narrator.name(item)).collect::<Vec<_>>().join(", "),
     );
     let mut items: Vec<&Item<J::Object>> = problem.sessions.iter().flatten().collect();
@@ -111,6 +111,10 @@ pub(super) fn stuck<J: Judgeable>(
         fronts.iter().take(MAX_LISTED).map(|item| format!("{} is not possible then", narrator.name(item)));
     let details = shown.chain(refused).collect();
     anomaly(&narrator, explanation, items, details)
+}
+
+fn processes(number: usize) -> String {
+    if number == 1 { "1 process".to_owned() } else { format!("{number} processes") }
 }
 
 fn anomaly<J: Judgeable>(

@@ -70,8 +70,7 @@ impl Saturation {
             offsets.push(offsets[offsets.len() - 1] + length);
         }
         let (nodes, sessions) = (offsets[offsets.len() - 1] as usize, accesses.lengths.len());
-        let bytes = (nodes * sessions * size_of::<u32>()
-            + nodes * (size_of::<Vec<Edge>>() + 4 * size_of::<Place>())) as u64;
+        let bytes = base_bytes(nodes, sessions);
         meter.check_memory(bytes)?;
         let mut saturation = Self {
             offsets,
@@ -100,6 +99,11 @@ impl Saturation {
             }
         }
         Ok(saturation)
+    }
+
+    /// What it holds, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        base_bytes(self.edges.len(), self.sessions()) + self.bytes_of_edges()
     }
 
     fn bytes_of_edges(&self) -> u64 {
@@ -301,6 +305,12 @@ impl Saturation {
             Reason::Process | Reason::Read | Reason::Initial | Reason::Versions => Vec::new(),
         }
     }
+}
+
+/// Counts of what comes before, and per operation its edges, its readers and what is known of it as an access.
+fn base_bytes(nodes: usize, sessions: usize) -> u64 {
+    let per_node = size_of::<Vec<Edge>>() + 4 * size_of::<Place>() + 2 * size_of::<Access>();
+    (nodes * (sessions * size_of::<u32>() + per_node)) as u64
 }
 
 fn trace_back(reached: &FxHashMap<Node, Edge>, from: Node, to: Node) -> Vec<Edge> {

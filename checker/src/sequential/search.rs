@@ -100,7 +100,7 @@ impl<'a, J: Judgeable> Search<'a, J> {
     }
 
     fn run(&mut self, steps: u64, meter: &mut Meter) -> Result<Answer<StateOf<J>>, Limit> {
-        let mut visited = 0;
+        let mut visited = 0_u64;
         meter.check_time()?;
         self.check_memory(meter)?;
         if self.enter() {
@@ -108,7 +108,7 @@ impl<'a, J: Judgeable> Search<'a, J> {
         }
         loop {
             visited += 1;
-            if visited % STRIDE == 0 {
+            if visited.is_multiple_of(STRIDE) {
                 meter.check_time()?;
                 self.check_memory(meter)?;
             }

@@ -157,8 +157,8 @@ impl<'a> Reader<'a> {
     fn note_write(&mut self, at: usize, deed: &Deed) {
         let key = self.key(self.operations.key(at));
         let Some(name) = deed.write else { return };
-        if self.names.contains_key(&(key, name)) {
-            self.names.insert((key, name), None);
+        if let Some(found) = self.names.get_mut(&(key, name)) {
+            *found = None;
             return;
         }
         let call = self.operations.call(at);

@@ -123,3 +123,19 @@ fn consistent_programs_keep_the_session_guarantees() {
         assert!(findings.iter().all(|finding| finding.result.outcome != CheckOutcome::Violation), "{text}");
     }
 }
+
+/// Process 1 may have written 0, process 2 may have replaced it by 5: somebody read 5, so both happened.
+#[test]
+fn unknown_write_that_an_unknown_compare_and_set_needs_is_not_left_out() {
+    let mut rows = program("1w x 0, 2w x 5, 3r x 5");
+    rows.operations[1].f = "cas".to_owned();
+    rows.operations[1].input = json!([0, 5]);
+    for unknown in &mut rows.operations[..2] {
+        (unknown.outcome, unknown.ret) = (Outcome::Info, None);
+    }
+    // An earlier stamp of the read keeps linearizability from answering first.
+    (rows.operations[2].call, rows.operations[2].ret) = (Nanos(0), Some(Nanos(0)));
+    rows.operations[0].call = Nanos(5);
+    let found = sequential(Spec::Register, &rows.history(), &Budget::default()).unwrap();
+    assert_eq!(found.result.outcome, CheckOutcome::Valid);
+}

@@ -80,7 +80,7 @@ fn some_order(
     spec: Spec,
     processes: &[Vec<&Operation>],
     done: &mut [usize],
-    states: &mut Vec<(String, Value)>,
+    states: &mut [(String, Value)],
 ) -> bool {
     let is_certain = |operation: &&&Operation| operation.outcome == Outcome::Ok;
     let is_done =
@@ -88,8 +88,8 @@ fn some_order(
     if is_done {
         return true;
     }
-    for process in 0..processes.len() {
-        let Some(operation) = processes[process].get(done[process]) else { continue };
+    for (process, all) in processes.iter().enumerate() {
+        let Some(operation) = all.get(done[process]) else { continue };
         let key = operation.key.clone().unwrap();
         let place = states.iter().position(|(name, _)| *name == key).unwrap();
         let before = states[place].1.clone();
@@ -167,7 +167,12 @@ fn cases() -> u32 {
 }
 
 fn run(test: impl Fn(Vec<Draw>, u8, Lie) -> Result<(), TestCaseError>) {
-    let config = ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        cases: cases(),
+        failure_persistence: None,
+        max_global_rejects: u32::MAX,
+        ..ProptestConfig::default()
+    };
     let outcome = proptest::test_runner::TestRunner::new(config)
         .run(&(draws(), 1..3_u8, lies()), |(draws, keys, lies)| test(draws, keys, lies));
     assert!(outcome.is_ok(), "{}", outcome.unwrap_err());

@@ -41,7 +41,7 @@ fn empty(spec: Spec) -> Value {
 /// What a process does next; `unique` is a value that nobody else writes.
 fn question(spec: Spec, (function, first, second): (u8, u8, u8), unique: usize) -> (&'static str, Value) {
     let small = json!(first % 3);
-    let value = if second % 2 == 0 { json!(unique + 10) } else { small.clone() };
+    let value = if second.is_multiple_of(2) { json!(unique + 10) } else { small.clone() };
     let text = |n: u8| json!(["a", "b", "ab"][usize::from(n % 3)]);
     match (spec, function % 4) {
         (Spec::Register, 0 | 1) | (Spec::VersionedRegister, 0 | 1) | (Spec::Counter, 0 | 1) => {
@@ -52,9 +52,9 @@ fn question(spec: Spec, (function, first, second): (u8, u8, u8), unique: usize) 
         (Spec::VersionedRegister, 2) => ("write", json!(unique + 10)),
         (Spec::VersionedRegister, _) => ("cas", json!([first % 4, unique + 10])),
         (Spec::Kv, 0 | 1) => ("get", Value::Null),
-        (Spec::Kv, 2) if second % 4 == 0 => ("append", text(first)),
+        (Spec::Kv, 2) if second.is_multiple_of(4) => ("append", text(first)),
         (Spec::Kv, 2) => ("put", json!(format!("{}", unique))),
-        (Spec::Kv, _) if second % 4 == 0 => ("delete", Value::Null),
+        (Spec::Kv, _) if second.is_multiple_of(4) => ("delete", Value::Null),
         (Spec::Kv, _) => ("cas", json!([text(first), text(second)])),
         (Spec::Set, 0) => ("add", small),
         (Spec::Set, 1) => ("remove", small),
@@ -166,7 +166,7 @@ pub(super) fn play(spec: Spec, draws: &[Draw], processes: u32, keys: u8) -> Rows
         let (next, output) = apply(spec, f, &operation.input, state);
         match operation.outcome {
             Outcome::Ok => (*state, operation.output) = (next, output),
-            Outcome::Info if roll % 2 == 0 => *state = next,
+            Outcome::Info if roll.is_multiple_of(2) => *state = next,
             Outcome::Info | Outcome::Fail => {}
         }
         if operation.outcome == Outcome::Info {
