@@ -42,7 +42,9 @@ pub(crate) trait Object: Sync {
     fn simplify(&self, _calls: &mut Vec<CallOf<Self>>, _start: &Self::State) {}
 
     /// Decides simplified calls without a search, where the object has a way to; `None` when it does not apply.
-    fn shortcut(&self, _calls: &[CallOf<Self>]) -> Option<ShortcutOf<Self>> {
+    ///
+    /// One that takes more than linear time asks now and then whether it is still in time, and gives up when it is not.
+    fn shortcut(&self, _calls: &[CallOf<Self>], _in_time: &mut InTime<'_>) -> Option<ShortcutOf<Self>> {
         None
     }
 
@@ -69,6 +71,9 @@ pub(crate) trait Object: Sync {
         None
     }
 }
+
+/// Whether there is time left.
+pub(crate) type InTime<'a> = dyn FnMut() -> bool + 'a;
 
 /// A call of an object.
 pub(crate) type CallOf<O> = Call<<O as Object>::Op, <O as Object>::Ret>;

@@ -96,7 +96,8 @@ fn decide_one<O: Object>(
         };
     }
     meter.check_memory(simplified.len() as u64 * SHORTCUT_BYTES_PER_CALL)?;
-    match object.shortcut(&simplified).ok_or(Limit::Steps)? {
+    let found = object.shortcut(&simplified, &mut || meter.check_time().is_ok());
+    match found.ok_or(Limit::Steps)? {
         Shortcut::Legal => Ok(Decision::Legal),
         Shortcut::Illegal(proof) => {
             let raw = partition.calls(object, operations);

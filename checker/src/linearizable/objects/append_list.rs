@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use super::super::calls::Call;
 use super::super::chain::{self, LAST_GROUP, Link};
 use super::super::object::{
-    CallOf, Case, Object, Shortcut, ShortcutOf, Step, malformed_output, unknown_function,
+    CallOf, Case, InTime, Object, Shortcut, ShortcutOf, Step, malformed_output, unknown_function,
 };
 use super::{function, is_ok, specified_by};
 use crate::CheckError;
@@ -88,7 +88,7 @@ impl Object for AppendListObject<'_> {
         });
     }
 
-    fn shortcut(&self, calls: &[ListCall]) -> Option<ShortcutOf<Self>> {
+    fn shortcut(&self, calls: &[ListCall], _in_time: &mut InTime<'_>) -> Option<ShortcutOf<Self>> {
         decide(calls)
     }
 

@@ -8,7 +8,10 @@ use history::{Operations, ValueId, Values};
 use rustc_hash::FxHashMap;
 
 use super::super::calls::Call;
-use super::super::object::{CallOf, Case, Object, Removal, ShortcutOf, Step, unknown_function};
+use super::super::collections::{Collection as Lives, Decision, Interval, Kind, Stopped};
+use super::super::object::{
+    CallOf, Case, InTime, Object, Removal, Shortcut, ShortcutOf, Step, unknown_function,
+};
 use super::{function, is_ok, specified_by};
 use crate::CheckError;
 use crate::model::collection::{AnyOrder, Discipline, FirstIn, LastIn};
@@ -26,23 +29,28 @@ pub(crate) trait Words: Discipline {
     const OBJECT: &'static str;
     /// The functions that insert and remove.
     const FUNCTIONS: [&'static str; 2];
-    /// Both, for people.
+    /// What decides histories of different values.
+    const KIND: Kind;
+    /// Both functions, for people.
     const KNOWN: &'static str;
 }
 
 impl Words for FirstIn {
+    const KIND: Kind = Kind::Fifo;
     const OBJECT: &'static str = "queue";
     const FUNCTIONS: [&'static str; 2] = ["enqueue", "dequeue"];
     const KNOWN: &'static str = "`enqueue` and `dequeue`";
 }
 
 impl Words for AnyOrder {
+    const KIND: Kind = Kind::Bag;
     const OBJECT: &'static str = "unordered queue";
     const FUNCTIONS: [&'static str; 2] = ["enqueue", "dequeue"];
     const KNOWN: &'static str = "`enqueue` and `dequeue`";
 }
 
 impl Words for LastIn {
+    const KIND: Kind = Kind::Stack;
     const OBJECT: &'static str = "stack";
     const FUNCTIONS: [&'static str; 2] = ["push", "pop"];
     const KNOWN: &'static str = "`push` and `pop`";
@@ -59,6 +67,28 @@ impl<'a, D: Words> CollectionObject<'a, D> {
     pub(crate) fn new(operations: &'a Operations) -> Self {
         Self { values: operations.values(), discipline: PhantomData }
     }
+}
+
+/// What happened to every value.
+fn lives(calls: &[CollectionCall]) -> Lives {
+    let mut numbers: FxHashMap<ValueId, u32> = FxHashMap::default();
+    let mut number = |value| {
+        let next = numbers.len() as u32;
+        *numbers.entry(value).or_insert(next)
+    };
+    let mut lives = Lives::with_capacity(calls.len() / 2);
+    for call in calls {
+        let interval = Interval { start: call.start.0, end: call.end_or_never().0, id: call.position };
+        match (call.op, call.ret) {
+            (CollectionOp::Insert(value), _) => lives.insert(number(value), interval),
+            (CollectionOp::Remove, Some(CollectionRet::Removed(value))) => {
+                lives.remove(number(value), interval);
+            }
+            (CollectionOp::Remove, Some(_)) => lives.remove_nothing(interval),
+            (CollectionOp::Remove, None) => lives.remove_unknown(call.start.0, call.position),
+        }
+    }
+    lives
 }
 
 impl<D: Words> Object for CollectionObject<'_, D> {
@@ -96,8 +126,12 @@ impl<D: Words> Object for CollectionObject<'_, D> {
         calls.iter().map(removal).collect()
     }
 
-    fn shortcut(&self, _calls: &[CollectionCall]) -> Option<ShortcutOf<Self>> {
-        None
+    fn shortcut(&self, calls: &[CollectionCall], in_time: &mut InTime<'_>) -> Option<ShortcutOf<Self>> {
+        match lives(calls).decide(D::KIND, in_time) {
+            Ok(Some(Decision::Legal)) => Some(Shortcut::Legal),
+            Ok(Some(Decision::Illegal(proof))) => Some(Shortcut::illegal(calls, &proof)),
+            Ok(None) | Err(Stopped) => None,
+        }
     }
 
     fn show_states(&self, states: &[Collection<D>]) -> String {

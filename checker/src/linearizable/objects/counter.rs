@@ -7,7 +7,8 @@ use history::{Nanos, Operations};
 
 use super::super::calls::Call;
 use super::super::object::{
-    CallOf, Case, Object, Shortcut, ShortcutOf, Step, malformed_input, malformed_output, unknown_function,
+    CallOf, Case, InTime, Object, Shortcut, ShortcutOf, Step, malformed_input, malformed_output,
+    unknown_function,
 };
 use super::{function, is_ok, specified_by};
 use crate::CheckError;
@@ -46,7 +47,7 @@ impl Object for CounterObject {
         Ok(Step { op, ret })
     }
 
-    fn shortcut(&self, calls: &[CounterCall]) -> Option<ShortcutOf<Self>> {
+    fn shortcut(&self, calls: &[CounterCall], _in_time: &mut InTime<'_>) -> Option<ShortcutOf<Self>> {
         let bad = Bounds::of(calls).find(|read| read.value < read.least || read.most < read.value)?;
         let matters = |call: &&CounterCall| match call.op {
             CounterOp::Add(_) => call.start <= bad.end,

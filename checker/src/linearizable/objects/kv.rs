@@ -10,7 +10,8 @@ use rustc_hash::FxHashMap;
 
 use super::super::calls::Call;
 use super::super::object::{
-    CallOf, Case, Object, Removal, ShortcutOf, Step, malformed_input, malformed_output, unknown_function,
+    CallOf, Case, InTime, Object, Removal, ShortcutOf, Step, malformed_input, malformed_output,
+    unknown_function,
 };
 use super::register::{self, RegisterCall};
 use super::{function, is_ok};
@@ -284,7 +285,7 @@ impl Object for KvObject<'_> {
     }
 
     /// Gets and puts alone are a register.
-    fn shortcut(&self, calls: &[KvCall]) -> Option<ShortcutOf<Self>> {
+    fn shortcut(&self, calls: &[KvCall], _in_time: &mut InTime<'_>) -> Option<ShortcutOf<Self>> {
         let as_register = |call: &KvCall| {
             let (op, ret) = match (call.op, call.ret) {
                 (Ask::Put(id, _), ret) => (RegisterOp::Write(id), ret.map(|_| RegisterRet::Written)),

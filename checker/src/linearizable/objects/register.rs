@@ -5,7 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::super::calls::Call;
 use super::super::object::{
-    Case, Object, Removal, ShortcutOf, Step, malformed_input, malformed_output, unknown_function,
+    Case, InTime, Object, Removal, ShortcutOf, Step, malformed_input, malformed_output, unknown_function,
 };
 use crate::CheckError;
 use crate::model::{Effect, Model, Register, RegisterOp, RegisterRet};
@@ -59,7 +59,7 @@ impl Object for RegisterObject<'_> {
         simplify(calls, start);
     }
 
-    fn shortcut(&self, calls: &[RegisterCall]) -> Option<ShortcutOf<Self>> {
+    fn shortcut(&self, calls: &[RegisterCall], _in_time: &mut InTime<'_>) -> Option<ShortcutOf<Self>> {
         shortcut(calls)
     }
 

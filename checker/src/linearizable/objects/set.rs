@@ -10,7 +10,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::super::calls::Call;
 use super::super::chain::{self, LAST_GROUP, Link};
 use super::super::object::{
-    CallOf, Case, Object, Removal, Shortcut, ShortcutOf, Step, malformed_output, unknown_function,
+    CallOf, Case, InTime, Object, Removal, Shortcut, ShortcutOf, Step, malformed_output, unknown_function,
 };
 use super::append_list::{show_list, show_read};
 use super::{function, is_ok, specified_by};
@@ -80,7 +80,7 @@ impl Object for SetObject<'_> {
         }
     }
 
-    fn shortcut(&self, calls: &[SetCall]) -> Option<ShortcutOf<Self>> {
+    fn shortcut(&self, calls: &[SetCall], _in_time: &mut InTime<'_>) -> Option<ShortcutOf<Self>> {
         let grows = |call: &SetCall| matches!(call.op, SetOp::Add(_) | SetOp::Read);
         calls.iter().all(grows).then(|| decide_growing(calls))?
     }

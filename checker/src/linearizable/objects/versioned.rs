@@ -12,7 +12,8 @@ mod mismatches;
 use super::super::calls::Call;
 use super::super::chain::{self, Link};
 use super::super::object::{
-    CallOf, Case, Object, Shortcut, ShortcutOf, Step, malformed_input, malformed_output, unknown_function,
+    CallOf, Case, InTime, Object, Shortcut, ShortcutOf, Step, malformed_input, malformed_output,
+    unknown_function,
 };
 use super::{function, is_ok, specified_by};
 use crate::CheckError;
@@ -74,7 +75,7 @@ impl Object for VersionedObject<'_> {
         }
     }
 
-    fn shortcut(&self, calls: &[VersionedCall]) -> Option<ShortcutOf<Self>> {
+    fn shortcut(&self, calls: &[VersionedCall], _in_time: &mut InTime<'_>) -> Option<ShortcutOf<Self>> {
         decide(calls).or_else(|| {
             let guessed = decide(&with_guesses(calls)?)?;
             (guessed == Shortcut::Legal).then_some(guessed)
