@@ -3,8 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use checker::{Budget, CheckError, Verdict, decide, decide_history};
-use history::{History, RunEvent, RunInfo, RunPaths, Torn, read_history, read_run_events};
+use checker::{Budget, CheckError, Spec, Verdict, decide, decide_history, linearizable};
+use history::foreign::{Format, ModelGuess, read_history_as};
+use history::{
+    Event, EventKind, History, Operation, Outcome, RunEvent, RunInfo, RunPaths, Torn, read_history,
+    read_run_events,
+};
 use workloads::Workload;
 
 use crate::store::read_json;
@@ -37,22 +41,47 @@ pub(crate) fn run(paths: &RunPaths, budget: &Budget, more: &[RunEvent]) -> anyho
     Ok(Judged { run: Some(paths.clone()), verdict, remarks })
 }
 
+/// How to read a history that stands alone, and what to judge it by. What is not said is found out.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reading {
+    pub(crate) format: Option<Format>,
+    pub(crate) workload: Option<String>,
+    pub(crate) model: Option<Spec>,
+}
+
+impl Reading {
+    fn says_nothing(&self) -> bool {
+        self.format.is_none() && self.workload.is_none() && self.model.is_none()
+    }
+}
+
+/// What a history is judged by.
+enum Judge {
+    Workload(Box<dyn Workload>),
+    Model(Spec),
+}
+
 /// Judges a history: with everything that lies beside it when it is part of a run directory, else alone.
-pub(crate) fn file(path: &Path, workload_name: Option<&str>, budget: &Budget) -> anyhow::Result<Judged> {
-    if let Some(paths) = RunPaths::containing(path).filter(|p| path.is_dir() || same_file(path, &p.history()))
-    {
+pub(crate) fn file(path: &Path, reading: &Reading, budget: &Budget) -> anyhow::Result<Judged> {
+    let beside = RunPaths::containing(path).filter(|p| path.is_dir() || same_file(path, &p.history()));
+    if let Some(paths) = beside.filter(|_| reading.says_nothing()) {
         return run(&paths, budget, &[]);
     }
-    if path.is_dir() {
-        bail!("{} is no run directory: it has no run.json", path.display());
-    }
-    let (history, torn) = read_history(path)?;
-    let workload = match workload_name {
-        Some(name) => workload(name)?,
-        None => detect(path, &history)?,
+    let (history, torn) = read_history_as(path, reading.format)?;
+    let judge = match (reading.model, &reading.workload) {
+        (Some(model), _) => Judge::Model(model),
+        (None, Some(name)) => Judge::Workload(workload(name)?),
+        (None, None) => detect(path, &history)?,
     };
-    let verdict = decide_history(&history, workload.check(&history, budget))
+    let (name, findings) = match &judge {
+        Judge::Workload(workload) => (workload.name(), workload.check(&history, budget)),
+        Judge::Model(spec) => {
+            (spec.name(), linearizable(*spec, &history, budget).map(|finding| vec![finding]))
+        }
+    };
+    let mut verdict = decide_history(&history, findings)
         .map_err(|error: CheckError| anyhow::anyhow!("{}: {error}", path.display()))?;
+    verdict.workload = name.to_owned();
     Ok(Judged { run: None, verdict, remarks: torn_remark(path, torn.as_ref()) })
 }
 
@@ -75,18 +104,62 @@ fn workload(name: &str) -> anyhow::Result<Box<dyn Workload>> {
     })
 }
 
-/// The workload that a header names, or whose functions the operations have.
-fn detect(path: &Path, history: &History) -> anyhow::Result<Box<dyn Workload>> {
-    if let Some(header) = &history.header {
-        return workload(&header.workload);
+/// What the header names, or what the functions of the operations fit.
+fn detect(path: &Path, history: &History) -> anyhow::Result<Judge> {
+    let named =
+        history.header.as_ref().map(|header| header.workload.as_str()).filter(|name| !name.is_empty());
+    if let Some(name) = named {
+        return match name.parse() {
+            Ok(spec) if workloads::find(name).is_none() || !has_final_reads(history) => {
+                Ok(Judge::Model(spec))
+            }
+            _ => Ok(Judge::Workload(workload(name)?)),
+        };
     }
-    let has = |function: &str| history.operations.iter().any(|o| o.f == function);
-    match () {
-        () if has("add") => workload("set"),
-        () if has("write") || has("cas") || has("read") => workload("register"),
-        () => bail!(
-            "{}: cannot tell which workload this is: there is no header and no known function; say it with --workload",
+    let mut guess = ModelGuess::default();
+    for operation in history.operations.iter().take(LOOKED_AT) {
+        guess.observe(&as_event(operation));
+    }
+    match guess.model() {
+        Some(model) => Ok(Judge::Model(model.parse()?)),
+        None if guess.candidates().is_empty() => bail!(
+            "{}: no model has all the functions of this history; `shakedown list models` lists what can be judged",
             path.display()
         ),
+        None => bail!(
+            "{}: this may be {}; say which with --model",
+            path.display(),
+            guess.candidates().join(" or ")
+        ),
     }
+}
+
+/// How many operations are looked at to guess the model.
+const LOOKED_AT: usize = 10_000;
+
+/// The completion of an operation.
+fn as_event(operation: Operation) -> Event {
+    let kind = match operation.outcome {
+        Outcome::Ok => EventKind::Ok,
+        Outcome::Fail => EventKind::Fail,
+        Outcome::Info => EventKind::Info,
+    };
+    Event {
+        index: operation.index,
+        time: operation.call,
+        kind,
+        process: operation.process,
+        node: operation.node,
+        f: operation.f,
+        key: operation.key,
+        value: operation.output,
+        intended: None,
+        is_final: operation.is_final,
+        error: operation.error,
+    }
+}
+
+/// Whether a run of ours made the history: simulated and foreign ones have no final phase.
+fn has_final_reads(history: &History) -> bool {
+    (0..history.operations.len()).any(|at| history.operations.is_final(at))
 }

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use checker::{Budget, CheckOutcome, Finding, linearizable_register, set_full};
+use checker::{Budget, CheckOutcome, Finding, Spec, linearizable, set_full};
 
 mod lanes;
 
@@ -42,9 +42,11 @@ fn drawings() -> Vec<PathBuf> {
 fn judge(drawing: &lanes::Drawing) -> Finding {
     let budget = Budget::default();
     match drawing.check.as_str() {
-        "register" => linearizable_register(&drawing.history, &budget).unwrap(),
-        "set" => set_full(&drawing.history, &budget).unwrap(),
-        other => panic!("no check `{other}`"),
+        "set-full" => set_full(&drawing.history, &budget).unwrap(),
+        name => {
+            let spec: Spec = name.parse().unwrap_or_else(|error| panic!("{error}"));
+            linearizable(spec, &drawing.history, &budget).unwrap()
+        }
     }
 }
 

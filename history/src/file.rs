@@ -58,8 +58,24 @@ pub struct Torn {
     pub reason: String,
 }
 
-/// Reads JSON lines and notices where the file was torn.
-struct Lines {
+/// What is said of a gzip file that was cut.
+pub(crate) const CUT_STREAM: &str = "the compressed stream ends too early";
+
+/// Opens a file, plain or gzip.
+pub(crate) fn open_input(path: &Path) -> Result<Box<dyn BufRead>, ReadError> {
+    let io_error = |source| ReadError::Io { path: path.to_owned(), source };
+    let mut file = BufReader::new(File::open(path).map_err(io_error)?);
+    let gzip = file.fill_buf().map_err(io_error)?.starts_with(&[0x1f, 0x8b]);
+    Ok(if gzip { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) })
+}
+
+/// Whether reading failed because a gzip stream was cut, which is how a torn file ends when it is compressed.
+pub(crate) fn is_cut_stream(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput)
+}
+
+/// Reads lines and notices where the file was torn.
+pub(crate) struct Lines {
     path: PathBuf,
     input: Box<dyn BufRead>,
     line: u64,
@@ -68,24 +84,23 @@ struct Lines {
 
 impl Lines {
     fn open(path: &Path) -> Result<Self, ReadError> {
-        let io_error = |source| ReadError::Io { path: path.to_owned(), source };
-        let mut file = BufReader::new(File::open(path).map_err(io_error)?);
-        let gzip = file.fill_buf().map_err(io_error)?.starts_with(&[0x1f, 0x8b]);
-        let input: Box<dyn BufRead> =
-            if gzip { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) };
-        Ok(Self { path: path.to_owned(), input, line: 0, torn: None })
+        Ok(Self::new(path, open_input(path)?))
     }
 
-    /// The next whole line, or `None` at the end or where the file is torn.
-    fn next(&mut self) -> Result<Option<String>, ReadError> {
+    /// Reads lines from `input`; errors name `path`.
+    pub(crate) fn new(path: &Path, input: Box<dyn BufRead>) -> Self {
+        Self { path: path.to_owned(), input, line: 0, torn: None }
+    }
+
+    /// The next whole line, or `None` at the end or where the file is torn. A last line without a line break is whole
+    /// when `is_whole` says so of its text.
+    pub(crate) fn next(&mut self, is_whole: impl Fn(&str) -> bool) -> Result<Option<String>, ReadError> {
         let mut bytes = Vec::new();
         self.line += 1;
         let read = (&mut self.input).take(LINE_LIMIT_BYTES).read_until(b'\n', &mut bytes);
         if let Err(source) = read {
-            // A truncated gzip stream ends the way a truncated file does.
-            if matches!(source.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput) {
-                self.torn =
-                    Some(Torn { line: self.line, reason: "the compressed stream ends too early".into() });
+            if is_cut_stream(&source) {
+                self.torn = Some(Torn { line: self.line, reason: CUT_STREAM.into() });
                 return Ok(None);
             }
             return Err(ReadError::Io { path: self.path.clone(), source });
@@ -98,9 +113,7 @@ impl Lines {
             return Err(self.error(format!("line is longer than {LINE_LIMIT_BYTES} bytes")));
         }
         match String::from_utf8(bytes) {
-            Ok(text) if whole || serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() => {
-                Ok(Some(text))
-            }
+            Ok(text) if whole || is_whole(&text) => Ok(Some(text)),
             Ok(_) => {
                 self.torn = Some(Torn { line: self.line, reason: "the last line is not whole".into() });
                 Ok(None)
@@ -113,9 +126,23 @@ impl Lines {
         }
     }
 
-    fn error(&self, reason: String) -> ReadError {
+    pub(crate) fn error(&self, reason: String) -> ReadError {
         ReadError::Line { path: self.path.clone(), line: self.line, reason }
     }
+
+    /// The line that was read last, counted from 1.
+    pub(crate) fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// Where the file was torn, known once [`Self::next`] returned `None`.
+    pub(crate) fn torn(&self) -> Option<&Torn> {
+        self.torn.as_ref()
+    }
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 /// Reads a history event by event.
@@ -131,8 +158,12 @@ impl HistoryReader {
     /// # Errors
     /// When the file cannot be read or its header is not understood.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        let mut lines = Lines::open(path)?;
-        let mut pending = lines.next()?;
+        Self::new(path, Lines::open(path)?)
+    }
+
+    /// Reads the header, if there is one, from the first of `lines`.
+    pub(crate) fn new(path: &Path, mut lines: Lines) -> Result<Self, ReadError> {
+        let mut pending = lines.next(is_json)?;
         let mut header = None;
         if let Some(text) = pending.as_deref().filter(|text| text.contains("\"shakedown_history\"")) {
             let found: Header = serde_json::from_str(text).map_err(|e| lines.error(e.to_string()))?;
@@ -158,7 +189,7 @@ impl HistoryReader {
         loop {
             let text = match self.pending.take() {
                 Some(text) => text,
-                None => match self.lines.next()? {
+                None => match self.lines.next(is_json)? {
                     Some(text) => text,
                     None => return Ok(None),
                 },
@@ -172,7 +203,12 @@ impl HistoryReader {
 
     /// Where the file was torn, known once [`Self::next_event`] returned `None`.
     pub fn torn(&self) -> Option<&Torn> {
-        self.lines.torn.as_ref()
+        self.lines.torn()
+    }
+
+    /// The line of the event that was returned last, counted from 1.
+    pub(crate) fn line(&self) -> u64 {
+        self.lines.line()
     }
 }
 
@@ -197,7 +233,7 @@ pub fn read_history(path: &Path) -> Result<(History, Option<Torn>), ReadError> {
 pub fn read_run_events(path: &Path) -> Result<(Vec<RunEvent>, Option<Torn>), ReadError> {
     let mut lines = Lines::open(path)?;
     let mut events = Vec::new();
-    while let Some(text) = lines.next()? {
+    while let Some(text) = lines.next(is_json)? {
         events.push(serde_json::from_str(&text).map_err(|e| lines.error(e.to_string()))?);
     }
     Ok((events, lines.torn))

@@ -6,12 +6,16 @@
 //! cluster is recorded beside it as [`RunEvent`]s (`nemesis.jsonl`), and what the run was is a
 //! [`RunInfo`] (`run.json`).
 //!
+//! Histories of other tools (Jepsen, Knossos, Porcupine, elle-cli, etcd's robustness tests) are read, and Jepsen's are
+//! written, in [`foreign`].
+//!
 //! The crate reads clocks only in [`Clock`], draws no random numbers and knows no runtime.
 //! Start reading at [`event`], then [`operation`].
 
 pub mod columns;
 pub mod event;
 pub mod file;
+pub mod foreign;
 pub mod names;
 pub mod operation;
 pub mod run;
@@ -23,6 +27,9 @@ pub use columns::Operations;
 pub use event::{Event, EventKind, Header, NodeId, Process};
 pub use file::{
     HistoryReader, HistoryWriter, ReadError, RunEventWriter, Torn, read_history, read_run_events,
+};
+pub use foreign::{
+    EdnWriter, EventReader, Format, ModelGuess, ReadOptions, guess_model, read_history_as, write_edn,
 };
 pub use names::{NameId, Names};
 pub use operation::{History, Operation, Outcome};

@@ -1,27 +1,37 @@
-//! `shakedown check`: judge a recorded history again.
+//! `shakedown check`: judge recorded histories again, our own and those of other tools.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use checker::Budget;
+use checker::{Budget, Spec, Verdict};
+use history::foreign::Format;
+use serde_json::json;
 
 use super::usage;
-use crate::{exit, judge};
+use crate::judge::{self, Reading};
+use crate::{exit, judge::Judged};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A history (`history.jsonl` or `.jsonl.gz`), or a run directory
-    history: PathBuf,
-    /// The workload that made it, when the file does not say
-    #[arg(long)]
+    /// Histories, plain or gzip, or run directories
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// The workload that made them, when the files do not say
+    #[arg(long, conflicts_with = "model")]
     workload: Option<String>,
-    /// How long the checkers may take, in seconds
+    /// The model to judge them by (see `list models`), when the files do not say
+    #[arg(long)]
+    model: Option<Spec>,
+    /// Their format (jsonl, edn, jepsen-log, porcupine-kv, elle-json, etcd-operations), when it is not to be found out
+    #[arg(long)]
+    format: Option<Format>,
+    /// How long the checkers may take for a file, in seconds
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     check_time_limit: u64,
     /// How much memory their searches may hold, in MiB
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..))]
     check_memory_limit: u64,
-    /// Print the verdict as JSON
+    /// Print verdicts as JSON: one object for one file, else a line for each
     #[arg(long)]
     json: bool,
 }
@@ -31,15 +41,68 @@ pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
         time: Duration::from_secs(args.check_time_limit),
         memory_bytes: args.check_memory_limit << 20,
     };
-    let judged = judge::file(&args.history, args.workload.as_deref(), &budget)
-        .map_err(|error| usage(format!("{error:#}")))?;
-    for remark in &judged.remarks {
-        eprintln!("{:>12} {remark}", "note:");
+    let reading = Reading { format: args.format, workload: args.workload.clone(), model: args.model };
+    match &args.files[..] {
+        [file] => one(file, &reading, &budget, args.json),
+        files => Ok(many(files, &reading, &budget, args.json)),
     }
-    if args.json {
+}
+
+fn one(file: &Path, reading: &Reading, budget: &Budget, as_json: bool) -> anyhow::Result<u8> {
+    let judged = judge::file(file, reading, budget).map_err(|error| usage(format!("{error:#}")))?;
+    tell_remarks(&judged);
+    if as_json {
         println!("{}", serde_json::to_string_pretty(&judged.verdict)?);
     } else {
         print!("{}", reports::summary(&judged.verdict, judged.run.as_ref()));
     }
     Ok(exit::of(judged.verdict.outcome))
+}
+
+/// One line per file. A file that cannot be read does not keep the others from being judged.
+fn many(files: &[PathBuf], reading: &Reading, budget: &Budget, as_json: bool) -> u8 {
+    let mut codes = Vec::new();
+    for file in files {
+        let start = Instant::now();
+        let judged = judge::file(file, reading, budget);
+        let took = start.elapsed();
+        let code = judged.as_ref().map_or(exit::USAGE, |judged| exit::of(judged.verdict.outcome));
+        codes.push(code);
+        match judged {
+            Ok(judged) => {
+                tell_remarks(&judged);
+                println!("{}", line(file, &judged.verdict, took, as_json));
+            }
+            Err(error) if as_json => println!("{}", json!({"file": file, "error": format!("{error:#}")})),
+            Err(error) => println!("{:<14}  {error:#}", "unreadable"),
+        }
+    }
+    // The gravest decides: a proven violation, then what could not be read, then what could not be decided.
+    let order = [exit::VIOLATION, exit::USAGE, exit::INFRASTRUCTURE, exit::UNKNOWN];
+    order.into_iter().find(|code| codes.contains(code)).unwrap_or(exit::VALID)
+}
+
+fn line(file: &Path, verdict: &Verdict, took: Duration, as_json: bool) -> String {
+    let operations = verdict.operations.ok + verdict.operations.fail + verdict.operations.info;
+    let milliseconds = took.as_secs_f64() * 1e3;
+    if as_json {
+        return json!({"file": file, "milliseconds": milliseconds, "verdict": verdict}).to_string();
+    }
+    let outcome = serde_json::to_value(verdict.outcome).unwrap_or_default();
+    let mut line = format!(
+        "{:<14}  {:<18}  {operations:>9} operations  {milliseconds:>10.1} ms  {}",
+        outcome.as_str().unwrap_or_default(),
+        verdict.workload,
+        file.display()
+    );
+    if outcome != "valid" {
+        line.push_str(&format!("\n{:16}{}", "", verdict.reason));
+    }
+    line
+}
+
+fn tell_remarks(judged: &Judged) {
+    for remark in &judged.remarks {
+        eprintln!("{:>12} {remark}", "note:");
+    }
 }

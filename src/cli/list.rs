@@ -1,5 +1,7 @@
 //! `shakedown list`: what can be named on the command line.
 
+use checker::Spec;
+
 use crate::exit;
 
 #[derive(Debug, clap::Args)]
@@ -13,6 +15,7 @@ enum What {
     Targets,
     Workloads,
     Nemeses,
+    Models,
 }
 
 pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
@@ -20,6 +23,9 @@ pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
         What::Targets => targets::all().iter().map(|t| (t.name().into(), t.description().into())).collect(),
         What::Workloads => {
             workloads::all().iter().map(|w| (w.name().into(), w.description().into())).collect()
+        }
+        What::Models => {
+            Spec::ALL.iter().map(|spec| (spec.to_string(), spec.functions().to_owned())).collect()
         }
         What::Nemeses => nemesis::Kind::ALL
             .iter()

@@ -2,6 +2,7 @@
 
 mod check;
 mod doctor;
+mod generate;
 mod guardian;
 mod list;
 mod node;
@@ -29,6 +30,8 @@ enum Command {
     Run(run::Args),
     /// Judge a recorded history again
     Check(check::Args),
+    /// Simulate an object and write the history, right or with violations, to measure and test checkers
+    Generate(generate::Args),
     /// Write the report of a run directory again
     Report(report::Args),
     /// Repeat a run with its templates and its very schedule
@@ -51,6 +54,7 @@ pub(crate) fn main() -> u8 {
     let result = match Cli::parse().command {
         Command::Run(args) => run::main(args),
         Command::Check(args) => check::main(&args),
+        Command::Generate(args) => generate::main(&args),
         Command::Report(args) => report::main(&args),
         Command::Rerun(args) => rerun::main(&args),
         Command::List(args) => list::main(&args),

@@ -4,6 +4,9 @@
 //! and the coverage without which a green result means nothing. It knows no system: a target answers [`Request`]s
 //! through the [`Client`] trait. What an HTTP answer means for the history is decided in one place, [`outcome`].
 //!
+//! Beside the workloads for real systems, [`simulate`] makes histories of simulated objects, to measure and test
+//! checkers.
+//!
 //! Start reading at [`register`].
 
 pub mod client;
@@ -11,6 +14,7 @@ pub mod http;
 pub mod outcome;
 pub mod register;
 pub mod set;
+pub mod simulate;
 pub mod template;
 mod workload;
 

@@ -17,6 +17,9 @@ pub(crate) struct Call<P, R> {
     pub start: Nanos,
     /// [`NEVER`] when it takes effect at any time after `start`, or not at all.
     end: Nanos,
+    /// It takes effect between `start` and `end`, or it has nothing to do with the history: it happened before that began, or
+    /// never.
+    is_optional: bool,
 }
 
 /// The end of an operation of unknown outcome.
@@ -24,34 +27,18 @@ const NEVER: Nanos = Nanos(u64::MAX);
 
 impl<P, R> Call<P, R> {
     pub(crate) fn new(position: u32, op: P, ret: Option<R>, start: Nanos, end: Option<Nanos>) -> Self {
-        Self { position, op, ret, start, end: end.unwrap_or(NEVER) }
+        Self { position, op, ret, start, end: end.unwrap_or(NEVER), is_optional: end.is_none() }
     }
 
-    /// When it had certainly taken effect; `None` when it takes effect at any time after `start`, or never.
+    /// The same call with another question and result.
+    pub(crate) fn with<Q, S>(&self, op: Q, ret: Option<S>) -> Call<Q, S> {
+        let Self { position, start, end, is_optional, .. } = *self;
+        Call { position, op, ret, start, end, is_optional }
+    }
+
+    /// The latest moment at which it can take effect; `None` when that is any time after `start`.
     pub(crate) fn end(&self) -> Option<Nanos> {
         (self.end != NEVER).then_some(self.end)
-    }
-
-    /// The same call with another result.
-    pub(crate) fn with_ret(&self, ret: R) -> Self
-    where
-        P: Clone,
-    {
-        Self {
-            position: self.position,
-            op: self.op.clone(),
-            ret: Some(ret),
-            start: self.start,
-            end: self.end,
-        }
-    }
-
-    /// The same call with another question.
-    pub(crate) fn with_op(&self, op: P) -> Self
-    where
-        R: Clone,
-    {
-        Self { position: self.position, op, ret: self.ret.clone(), start: self.start, end: self.end }
     }
 
     /// The end, where never is later than everything.
@@ -59,15 +46,27 @@ impl<P, R> Call<P, R> {
         self.end
     }
 
-    pub(crate) fn set_end(&mut self, end: Option<Nanos>) {
-        self.end = end.unwrap_or(NEVER);
+    /// It certainly takes effect, by a moment.
+    pub(crate) fn happens_by(&mut self, end: Nanos) {
+        (self.end, self.is_optional) = (end, false);
     }
 
-    /// Whether it has certainly happened.
+    /// It takes effect at any time after `start`, or never.
+    pub(crate) fn may_happen(&mut self) {
+        (self.end, self.is_optional) = (NEVER, true);
+    }
+
+    /// It takes effect in its time, or has nothing to do with the history.
+    pub(crate) fn make_optional(&mut self) {
+        self.is_optional = true;
+    }
+
+    /// Whether it certainly takes effect.
     pub(crate) fn is_certain(&self) -> bool {
-        self.end != NEVER
+        !self.is_optional
     }
 
+    /// Whether it had certainly taken effect before a moment.
     pub(crate) fn ended_before(&self, moment: Nanos) -> bool {
         self.end < moment && self.is_certain()
     }

@@ -8,6 +8,7 @@ pub(crate) mod kv;
 pub(crate) mod mutex;
 pub(crate) mod register;
 pub(crate) mod set;
+mod telling;
 pub(crate) mod versioned;
 
 /// The part of an [`Object`](super::object::Object) that its model already says.

@@ -98,10 +98,18 @@ impl<'a, O: Object> Walk<'a, O> {
     }
 
     /// What may be next: nothing that is left returned before it was called.
+    /// An optional operation may be passed over, but then its time is over.
     fn candidates(&self, done: u128) -> Vec<usize> {
-        let left: Vec<usize> = (0..self.calls.len()).filter(|at| done >> at & 1 == 0).collect();
-        let first_end = left.iter().filter_map(|at| self.calls[*at].end()).min();
-        let is_open = |at: &usize| first_end.is_none_or(|end| self.calls[*at].start <= end);
+        let (taken, left): (Vec<usize>, Vec<usize>) =
+            (0..self.calls.len()).partition(|at| done >> at & 1 == 1);
+        let owed = left.iter().filter(|at| self.calls[**at].is_certain());
+        let first_end = owed.filter_map(|at| self.calls[*at].end()).min();
+        let last_start = taken.iter().map(|at| self.calls[*at].start).max();
+        let is_open = |at: &usize| {
+            let call = &self.calls[*at];
+            first_end.is_none_or(|end| call.start <= end)
+                && last_start.is_none_or(|start| start <= call.end_or_never())
+        };
         left.into_iter().filter(is_open).collect()
     }
 

@@ -8,6 +8,7 @@ use history::{NameId, Nanos, Operations, ValueId};
 use rustc_hash::FxHashMap;
 
 use super::calls::{Call, calls_of};
+use super::local::Stretch;
 use super::object::{CallOf, Object};
 use super::problem::Problem;
 use crate::CheckError;
@@ -51,6 +52,8 @@ impl Partition {
 pub(crate) enum Suspects<P, R> {
     /// The recorded calls, already without everything that ended later than this.
     Until(Nanos),
+    /// A stretch of the recorded calls, from every state.
+    Stretch(Stretch),
     /// These calls.
     Calls(Vec<Call<P, R>>),
 }
@@ -58,10 +61,10 @@ pub(crate) enum Suspects<P, R> {
 /// Suspects of an object.
 pub(crate) type SuspectsOf<O> = Suspects<<O as Object>::Op, <O as Object>::Ret>;
 
-/// Everything up to the time of an event of the simplified calls.
-pub(crate) fn until_event<O: Object>(object: &O, simplified: &[CallOf<O>], at: usize) -> SuspectsOf<O> {
-    let event = Problem::new(object, simplified).events[at];
-    let call = &simplified[event.call as usize];
+/// Everything up to the time of an event.
+pub(super) fn until_event<O: Object>(problem: &Problem<'_, O>, at: usize) -> SuspectsOf<O> {
+    let event = problem.events[at];
+    let call = &problem.calls[event.call as usize];
     Suspects::Until(if event.is_return() { call.end().unwrap_or(call.start) } else { call.start })
 }
 

@@ -113,7 +113,7 @@ const NO_LANE: u32 = u32::MAX;
 fn give_lanes<O: Object>(calls: &[CallOf<O>], kinds: &[u32]) -> (Vec<u32>, Vec<u32>) {
     let mut lane_of = vec![NO_LANE; calls.len()];
     let mut members: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
-    for (at, _) in calls.iter().enumerate().filter(|(_, call)| !call.is_certain()) {
+    for (at, _) in calls.iter().enumerate().filter(|(_, call)| call.end().is_none()) {
         members.entry(kinds[at]).or_default().push(at as u32);
     }
     let mut groups: Vec<Vec<u32>> = members.into_values().filter(|group| group.len() > 1).collect();

@@ -1,4 +1,5 @@
-//! All partitions in turn: shortcuts first, then searches with a share of steps that grows from round to round.
+//! All partitions in turn: shortcuts first, then searches with a share of steps that grows from round to round. Who is not
+//! decided by a search from the beginning is also looked through for stretches that are illegal by themselves (`local`).
 //!
 //! A hard partition can therefore not keep a bad one from being found, and the order of the partitions hardly matters.
 //! A search starts afresh in every round, so that only those at work hold memory; because the shares grow eightfold, that
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use history::Operations;
 
+use super::local;
 use super::object::{CallOf, Object, Shortcut};
 use super::partition::{Partition, Suspects, SuspectsOf, until_event};
 use super::problem::Problem;
@@ -17,11 +19,22 @@ use super::search::{Answer, search};
 use super::window::Rules;
 use crate::meter::{Limit, Meter};
 
-/// The share of the first round, in steps: a few milliseconds.
+/// The share of the first round, in steps: a few milliseconds, and for every operation what it costs in most valid
+/// histories.
 const FIRST_SHARE: u64 = 100_000;
+const FIRST_SHARE_PER_CALL: u64 = 64;
 
 /// How much larger the share is in the next round.
 const GROWTH: u64 = 8;
+
+/// How many completed operations a stretch has in the first round, for each that is open at the same time, and at least;
+/// in the next round there are several times as many.
+const STRETCH_PER_SLOT: usize = 1;
+const STRETCH_AT_LEAST: usize = 16;
+const STRETCH_GROWTH: usize = 4;
+
+/// How many lengths of stretches a round looks through.
+const STRETCH_WIDTHS: u32 = 3;
 
 /// What a shortcut may hold per call, generously.
 const SHORTCUT_BYTES_PER_CALL: u64 = 128;
@@ -49,52 +62,106 @@ pub(crate) fn decide<O: Object>(
     meter: &Meter,
 ) -> Vec<Fate<O>> {
     let mut fates: Vec<Fate<O>> = partitions.iter().map(|_| Err(Limit::Steps)).collect();
-    let mut share = 0;
-    loop {
+    for round in 0.. {
         let open: Vec<usize> = (0..fates.len()).filter(|at| is_open::<O>(&fates[*at])).collect();
-        let decided = in_parallel(
-            threads(partitions, &open),
-            &open,
-            |at, meter| decide_one(object, operations, &partitions[at], share, meter),
-            meter,
-        );
+        let work = |at, meter: &mut Meter| decide_one(object, operations, &partitions[at], round, meter);
+        let decided = in_parallel(threads(partitions, &open), &open, work, meter);
         open.into_iter().zip(decided).for_each(|(at, fate)| fates[at] = fate);
-        if fates.iter().any(is_illegal::<O>) && share > 0 || !fates.iter().any(is_open::<O>) {
-            return fates;
+        if fates.iter().any(is_illegal::<O>) && round > 0 || !fates.iter().any(is_open::<O>) {
+            break;
         }
-        share = if share == 0 { FIRST_SHARE } else { share.saturating_mul(GROWTH) };
     }
+    fates
 }
 
-/// A shortcut when the share is nothing, else a search.
+/// A shortcut in round 0, then searches.
 fn decide_one<O: Object>(
     object: &O,
     operations: &Operations,
     partition: &Partition,
-    share: u64,
+    round: u32,
     meter: &mut Meter,
 ) -> Fate<O> {
     meter.check_time()?;
     meter.check_memory(partition.bytes::<O>())?;
     let simplified = partition.simplified(object, operations);
     let mut meter = meter.holding(partition.bytes::<O>());
-    if share == 0 {
-        meter.check_memory(simplified.len() as u64 * SHORTCUT_BYTES_PER_CALL)?;
-        return match object.shortcut(&simplified).ok_or(Limit::Steps)? {
-            Shortcut::Legal => Ok(Decision::Legal),
-            Shortcut::Illegal(calls) => Ok(Decision::Illegal(Suspects::Calls(calls))),
+    if round > 0 {
+        let found = search_whole(object, &simplified, round - 1, &mut meter)?;
+        return match found {
+            Ok(decision) => Ok(decision),
+            Err(width) => {
+                search_stretches(object, &partition.calls(object, operations), width, round - 1, &mut meter)
+            }
         };
     }
-    match judge(object, &simplified, &object.initial(), Rules::ALL, share, &mut meter)? {
-        Answer::Legal => Ok(Decision::Legal),
-        Answer::Illegal { furthest } => Ok(Decision::Illegal(until_event(object, &simplified, furthest))),
+    meter.check_memory(simplified.len() as u64 * SHORTCUT_BYTES_PER_CALL)?;
+    match object.shortcut(&simplified).ok_or(Limit::Steps)? {
+        Shortcut::Legal => Ok(Decision::Legal),
+        Shortcut::Illegal(proof) => {
+            let raw = partition.calls(object, operations);
+            Ok(Decision::Illegal(Suspects::Calls(as_recorded::<O>(proof, &raw))))
+        }
     }
+}
+
+/// From the beginning. When the share of the round is not enough: how many completed operations a stretch should have.
+fn search_whole<O: Object>(
+    object: &O,
+    simplified: &[CallOf<O>],
+    round: u32,
+    meter: &mut Meter,
+) -> Result<Result<Decision<SuspectsOf<O>>, usize>, Limit> {
+    let problem = Problem::new(object, simplified);
+    match search(&problem, &object.initial(), Rules::ALL, share(simplified.len(), round), meter) {
+        Ok(Answer::Legal) => Ok(Ok(Decision::Legal)),
+        Ok(Answer::Illegal { furthest }) => Ok(Ok(Decision::Illegal(until_event(&problem, furthest)))),
+        Err(Limit::Steps) => {
+            let least = STRETCH_AT_LEAST.max(problem.slots * STRETCH_PER_SLOT);
+            Ok(Err(least.saturating_mul(STRETCH_GROWTH.saturating_pow(round))))
+        }
+        Err(limit) => Err(limit),
+    }
+}
+
+fn search_stretches<O: Object>(
+    object: &O,
+    calls: &[CallOf<O>],
+    width: usize,
+    round: u32,
+    meter: &mut Meter,
+) -> Fate<O> {
+    for width in (0..STRETCH_WIDTHS).map(|power| width * STRETCH_GROWTH.pow(power)) {
+        match local::find(object, calls, width, share(calls.len(), round), meter) {
+            Ok(Some(stretch)) => return Ok(Decision::Illegal(Suspects::Stretch(stretch))),
+            Ok(None) | Err(Limit::Steps) => {}
+            Err(limit) => return Err(limit),
+        }
+    }
+    Err(Limit::Steps)
+}
+
+/// Takes back the ends that simplifying derived from other operations, which a proof may do without.
+fn as_recorded<O: Object>(mut proof: Vec<CallOf<O>>, raw: &[CallOf<O>]) -> Vec<CallOf<O>> {
+    for call in &mut proof {
+        let recorded = raw.binary_search_by_key(&call.position, |call| call.position);
+        if recorded.is_ok_and(|at| !raw[at].is_certain()) {
+            call.may_happen();
+        }
+    }
+    proof
+}
+
+fn share(calls: usize, round: u32) -> u64 {
+    let first = FIRST_SHARE.saturating_add(FIRST_SHARE_PER_CALL * calls as u64);
+    first.saturating_mul(GROWTH.saturating_pow(round))
 }
 
 fn threads(partitions: &[Partition], open: &[usize]) -> usize {
     let operations: usize = open.iter().map(|at| partitions[*at].positions.len()).sum();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    cores.min(open.len()).min(operations.div_ceil(OPERATIONS_PER_THREAD)).max(1)
+    let useful = open.len().min(operations / OPERATIONS_PER_THREAD);
+    // Asking for the cores reads files, which takes longer than a short history.
+    if useful < 2 { 1 } else { std::thread::available_parallelism().map_or(1, usize::from).min(useful) }
 }
 
 /// Does the work for every number of the list, in several threads, and returns the answers in the order of the list.

@@ -18,6 +18,7 @@ use history::Nanos;
 use rustc_hash::FxHashSet;
 
 use super::calls::matters;
+use super::local::{Stretch, inside};
 use super::object::{CallOf, Object, Removal};
 use super::orders::{Orders, orders};
 use super::partition::{Suspects, SuspectsOf};
@@ -61,7 +62,11 @@ pub(super) fn shrink<O: Object>(
     let whole = Core::whole(heard_of(object, calls, suspects), vec![object.initial()]);
     let last_step = meter.steps().saturating_add(STEPS_PER_VIOLATION);
     let mut shrinker = Shrinker { object, meter, last_step };
-    let recent = shrinker.forget_past(&whole.calls).ok().flatten().map(|recent| shrinker.reduce(recent));
+    let recent = match suspects {
+        Suspects::Stretch(stretch) => shrinker.without_past(inside(object, calls, *stretch)),
+        _ => shrinker.forget_past(&whole.calls),
+    };
+    let recent = recent.ok().flatten().map(|recent| shrinker.reduce(recent));
     let guided = recent.as_ref().and_then(|recent| shrinker.guided(&whole, recent).ok().flatten());
     let full = match (&recent, guided) {
         (_, Some(guided)) => Some(shrinker.reduce(guided)),
@@ -82,29 +87,20 @@ fn heard_of<O: Object>(object: &O, calls: &[CallOf<O>], suspects: &SuspectsOf<O>
     let last = match suspects {
         Suspects::Calls(suspects) => return suspects.clone(),
         Suspects::Until(last) => *last,
+        Suspects::Stretch(stretch) => stretch.last,
     };
     let mut heard_of: Vec<CallOf<O>> = calls.iter().filter(|call| call.start <= last).cloned().collect();
-    for call in &mut heard_of {
-        call.set_end(call.end().filter(|end| *end <= last));
+    for call in heard_of.iter_mut().filter(|call| call.end_or_never() > last) {
+        call.may_happen();
     }
     heard_of.retain(|call| matters(object, call));
     heard_of
 }
 
-/// The history after a moment: what ended is forgotten, what was open may or may not have happened by then.
-fn after<O: Object>(object: &O, calls: &[CallOf<O>], moment: Nanos) -> Vec<CallOf<O>> {
-    let is_recent = |call: &&CallOf<O>| !call.is_certain() || call.end_or_never() > moment;
-    let mut recent: Vec<CallOf<O>> = calls.iter().filter(is_recent).cloned().collect();
-    for call in recent.iter_mut().filter(|call| call.start <= moment) {
-        call.set_end(None);
-    }
-    recent.retain(|call| matters(object, call));
-    recent
-}
-
 impl<O: Object> Core<O> {
     fn whole(calls: Vec<CallOf<O>>, starts: Vec<O::State>) -> Self {
-        let latest = calls.iter().enumerate().max_by_key(|(_, call)| call.end());
+        let certain = calls.iter().enumerate().filter(|(_, call)| call.is_certain());
+        let latest = certain.max_by_key(|(_, call)| call.end());
         let culprit = latest.map_or(0, |(at, _)| at);
         Self { calls, starts, from_any_state: false, culprit }
     }
@@ -219,7 +215,11 @@ impl<O: Object> Shrinker<'_, O> {
     }
 
     fn recent(&mut self, calls: &[CallOf<O>], moment: Nanos) -> Result<Option<Core<O>>, Limit> {
-        let calls = after(self.object, calls, moment);
+        self.without_past(inside(self.object, calls, Stretch { after: moment, last: Nanos(u64::MAX) }))
+    }
+
+    /// A core of these calls, when no state explains them.
+    fn without_past(&mut self, calls: Vec<CallOf<O>>) -> Result<Option<Core<O>>, Limit> {
         let starts = self.object.any_start(&calls);
         let culprit = self.culprit(&calls, &starts)?;
         Ok(culprit.map(|culprit| Core { calls, starts, from_any_state: true, culprit }))

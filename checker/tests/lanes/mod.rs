@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! # a comment; the first one says what the drawing shows
-//! check: register            (or: set)
+//! check: register            (the name of a model, or set-full)
 //! key: k7                    (optional)
 //!
 //! p1@n1 | [write 1 ]

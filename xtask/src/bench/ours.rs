@@ -17,10 +17,7 @@ const REPEAT_UNTIL: Duration = Duration::from_millis(50);
 
 /// Calls our checker; `None` when it has no such model.
 fn decide(history: &History, model: &str, budget: &Budget) -> Option<Result<Finding, CheckError>> {
-    match model {
-        "register" | "cas-register" => Some(checker::linearizable_register(history, budget)),
-        _ => None,
-    }
+    Some(checker::linearizable(model.parse().ok()?, history, budget))
 }
 
 /// Reads a history and judges it, repeatedly when that is fast; the least time counts.

@@ -7,11 +7,15 @@ use rustc_hash::FxHashMap;
 
 use super::super::calls::Call;
 use super::super::chain::{self, LAST_GROUP, Link};
-use super::super::object::{CallOf, Object, Shortcut, ShortcutOf, Step, malformed_output, unknown_function};
+use super::super::object::{
+    CallOf, Case, Object, Shortcut, ShortcutOf, Step, malformed_output, unknown_function,
+};
 use super::{function, is_ok, specified_by};
 use crate::CheckError;
 use crate::model::{AppendList, AppendListOp, AppendListRet};
-use crate::narration::show_value;
+use crate::narration::{count, show_value};
+
+mod cases;
 
 /// A call of a growing list.
 type ListCall = Call<AppendListOp, AppendListRet>;
@@ -22,12 +26,12 @@ const SHOWN_ELEMENTS: usize = 12;
 /// A growing list per key.
 #[derive(Debug)]
 pub(crate) struct AppendListObject<'a> {
-    values: &'a Values,
+    operations: &'a Operations,
 }
 
 impl<'a> AppendListObject<'a> {
     pub(crate) fn new(operations: &'a Operations) -> Self {
-        Self { values: operations.values() }
+        Self { operations }
     }
 }
 
@@ -38,6 +42,17 @@ pub(super) fn show_list(values: &Values, list: &[ValueId]) -> String {
     match hidden {
         0 => format!("[{}]", shown.join(", ")),
         _ => format!("[{hidden} more, {}]", shown.join(", ")),
+    }
+}
+
+/// A read in words. An explanation may be about some of the elements that were read; then the others are counted.
+pub(super) fn show_read(operations: &Operations, position: u32, list: &[ValueId]) -> String {
+    let values = operations.values();
+    let read = values.list(operations.output(position as usize)).map_or(0, <[ValueId]>::len);
+    match read.saturating_sub(list.len()) {
+        0 => format!("read {}", show_list(values, list)),
+        others if list.is_empty() => format!("read {}", count(others, "other element")),
+        others => format!("read {} and {}", show_list(values, list), count(others, "other element")),
     }
 }
 
@@ -78,18 +93,25 @@ impl Object for AppendListObject<'_> {
     }
 
     fn show_states(&self, states: &[AppendList]) -> String {
-        let lists: Vec<String> = states.iter().map(|state| show_list(self.values, &state.0)).collect();
+        let lists: Vec<String> =
+            states.iter().map(|state| show_list(self.operations.values(), &state.0)).collect();
         format!("the list is {}", lists.join(" or "))
     }
 
     fn show_call(&self, call: &CallOf<Self>) -> String {
         match (&call.op, &call.ret) {
-            (AppendListOp::Append(element), _) => format!("append {}", show_value(self.values, *element)),
+            (AppendListOp::Append(element), _) => {
+                format!("append {}", show_value(self.operations.values(), *element))
+            }
             (AppendListOp::Read, Some(AppendListRet::Read(list))) => {
-                format!("read {}", show_list(self.values, list))
+                show_read(self.operations, call.position, list)
             }
             (AppendListOp::Read, _) => "read".to_owned(),
         }
+    }
+
+    fn headline(&self, case: &Case<'_, Self>) -> Option<String> {
+        cases::headline(case)
     }
 }
 
@@ -172,7 +194,7 @@ fn about(calls: &[ListCall], elements: &[ValueId], reads: &[u32]) -> Found {
         (AppendListOp::Append(element), _) => elements.contains(element).then(|| call.clone()),
         (AppendListOp::Read, Some(AppendListRet::Read(list))) if reads.contains(&call.position) => {
             let list = list.iter().copied().filter(|element| elements.contains(element)).collect();
-            Some(call.with_ret(AppendListRet::Read(list)))
+            Some(call.with(call.op, Some(AppendListRet::Read(list))))
         }
         _ => None,
     });

@@ -8,12 +8,14 @@ use history::{Operations, ValueId, Values};
 use rustc_hash::FxHashMap;
 
 use super::super::calls::Call;
-use super::super::object::{CallOf, Object, Removal, ShortcutOf, Step, unknown_function};
+use super::super::object::{CallOf, Case, Object, Removal, ShortcutOf, Step, unknown_function};
 use super::{function, is_ok, specified_by};
 use crate::CheckError;
 use crate::model::collection::{AnyOrder, Discipline, FirstIn, LastIn};
 use crate::model::{Collection, CollectionOp, CollectionRet};
 use crate::narration::show_value;
+
+mod cases;
 
 /// A call of a queue or a stack.
 pub(crate) type CollectionCall = Call<CollectionOp, CollectionRet>;
@@ -113,5 +115,9 @@ impl<D: Words> Object for CollectionObject<'_, D> {
             (CollectionOp::Remove, Some(CollectionRet::Empty)) => format!("{remove} nothing"),
             (CollectionOp::Remove, _) => remove.to_owned(),
         }
+    }
+
+    fn headline(&self, case: &Case<'_, Self>) -> Option<String> {
+        cases::headline(case)
     }
 }

@@ -13,6 +13,8 @@ use super::{function, is_ok, specified_by};
 use crate::CheckError;
 use crate::model::{Counter, CounterOp, CounterRet};
 
+mod cases;
+
 /// A call of a counter.
 type CounterCall = Call<CounterOp, CounterRet>;
 
@@ -67,24 +69,13 @@ impl Object for CounterObject {
     }
 
     fn headline(&self, case: &Case<'_, Self>) -> Option<String> {
-        let CounterRet::Read(sum) = case.culprit.ret? else { return None };
-        let bounds = Bounds::of(case.core).find(|read| read.position == case.culprit.position)?;
-        let who = case.who(case.culprit);
-        let reason = if sum < bounds.least {
-            format!("but what had certainly been added by {} makes at least {}", bounds.start, bounds.least)
-        } else if sum > bounds.most {
-            format!("but everything that can have been added by {} makes at most {}", bounds.end, bounds.most)
-        } else {
-            return None;
-        };
-        Some(format!("{who} read {sum} at {}, {reason}", bounds.end))
+        cases::headline(case)
     }
 }
 
 /// A read, and the smallest and the largest sum that it can have seen.
 struct Bounds {
     position: u32,
-    start: Nanos,
     end: Nanos,
     value: i64,
     least: i64,
@@ -122,7 +113,6 @@ impl Bounds {
             .filter_map(|call| match call.ret {
                 Some(CounterRet::Read(value)) => Some(Self {
                     position: call.position,
-                    start: call.start,
                     end: call.end()?,
                     value,
                     least: until(&gains_ended, call.start, false).saturating_add(until(

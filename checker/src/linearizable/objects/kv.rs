@@ -10,13 +10,15 @@ use rustc_hash::FxHashMap;
 
 use super::super::calls::Call;
 use super::super::object::{
-    CallOf, Object, Removal, ShortcutOf, Step, malformed_input, malformed_output, unknown_function,
+    CallOf, Case, Object, Removal, ShortcutOf, Step, malformed_input, malformed_output, unknown_function,
 };
 use super::register::{self, RegisterCall};
 use super::{function, is_ok};
 use crate::CheckError;
 use crate::model::{Effect, Register, RegisterOp, RegisterRet};
 use crate::narration::show_value;
+
+mod cases;
 
 /// What a key holds, as far as it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -126,8 +128,27 @@ impl<'a> KvObject<'a> {
         }
     }
 
+    fn suffix(&self, call: &KvCall) -> Option<&str> {
+        match call.op {
+            Ask::Append(id) => self.values.str(id),
+            _ => None,
+        }
+    }
+
     fn show(&self, id: ValueId) -> String {
         show_value(self.values, id)
+    }
+}
+
+/// The most states that are tried where the past is forgotten.
+const MAX_STARTS: usize = 64;
+
+/// What a key must hold for the call to have its result, or to do anything; or what it must not hold.
+fn observes(call: &KvCall) -> Option<(ValueId, Text)> {
+    match (call.op, call.ret) {
+        (_, Some(Told::Got(id, text))) => Some((id, text)),
+        (Ask::Cas { expected, .. }, _) => Some(expected),
+        _ => None,
     }
 }
 
@@ -213,21 +234,48 @@ impl Object for KvObject<'_> {
         Ok(Step { op, ret })
     }
 
-    /// An append or a compare-and-set makes what others wrote observable, so writes can go only where there is none.
+    /// A read or a mismatch changes nothing. A string that nobody observes can go as it can from a register, unless an
+    /// append may make it observable, or a mismatch needs the absence of another.
     fn removable(&self, calls: &[KvCall]) -> Vec<Removal> {
-        let is_plain = |call: &KvCall| matches!(call.op, Ask::Get | Ask::Put(..));
-        let read = |call: &KvCall| match call.ret {
-            Some(Told::Got(id, _)) => Some(id),
-            _ => None,
-        };
+        let is_plain =
+            |call: &KvCall| !matches!(call.op, Ask::Append(_)) && call.ret != Some(Told::Swapped(false));
         let all_plain = calls.iter().all(is_plain);
-        let seen: rustc_hash::FxHashSet<ValueId> = calls.iter().filter_map(read).collect();
-        let removal = |call: &KvCall| match call.op {
-            Ask::Put(id, _) if all_plain && !seen.contains(&id) => Removal::Alone,
-            _ if self.effect(&call.op, call.ret.as_ref()) == Effect::Pure => Removal::Alone,
-            _ => Removal::Kept,
+        let seen: rustc_hash::FxHashSet<ValueId> =
+            calls.iter().filter_map(observes).map(|(id, _)| id).collect();
+        let left = |call: &KvCall| match call.op {
+            Ask::Put(id, _) | Ask::Cas { new: (id, _), .. } => Some(id),
+            Ask::Delete => Some(ValueId::ABSENT),
+            Ask::Get | Ask::Append(_) => None,
         };
+        let is_unseen = |call: &KvCall| all_plain && left(call).is_some_and(|id| !seen.contains(&id));
+        let is_pure = |call: &KvCall| self.effect(&call.op, call.ret.as_ref()) == Effect::Pure;
+        let removal = |call| if is_pure(call) || is_unseen(call) { Removal::Alone } else { Removal::Kept };
         calls.iter().map(removal).collect()
+    }
+
+    /// What was observed, with and without what was appended, and one string that nobody observed.
+    fn any_start(&self, calls: &[KvCall]) -> Vec<Text> {
+        let suffixes: Vec<&str> = calls.iter().filter_map(|call| self.suffix(call)).collect();
+        let mut starts: Vec<Text> = calls.iter().filter_map(observes).map(|(_, text)| text).collect();
+        starts.extend([Text::Absent, Text::Dead]);
+        let mut at = 0;
+        while at < starts.len() {
+            if starts[..at].contains(&starts[at]) {
+                starts.swap_remove(at);
+                continue;
+            }
+            if at >= MAX_STARTS {
+                return Vec::new();
+            }
+            if let Text::Beginning { of, len } = starts[at] {
+                let text = &self.observed[of as usize][..len as usize];
+                let shorter = suffixes.iter().filter_map(|suffix| text.strip_suffix(suffix));
+                starts
+                    .extend(shorter.filter(|shorter| shorter.len() < text.len()).map(|text| self.text(text)));
+            }
+            at += 1;
+        }
+        starts
     }
 
     fn simplify(&self, calls: &mut Vec<KvCall>, _start: &Text) {
@@ -243,7 +291,7 @@ impl Object for KvObject<'_> {
                 (Ask::Get, Some(Told::Got(id, _))) => (RegisterOp::Read, Some(RegisterRet::Read(id))),
                 _ => return None,
             };
-            Some(Call::new(call.position, op, ret, call.start, call.end()))
+            Some(call.with(op, ret))
         };
         let mut calls_of_register = calls.iter().map(as_register).collect::<Option<Vec<RegisterCall>>>()?;
         register::simplify(&mut calls_of_register, &Register::default());
@@ -280,5 +328,9 @@ impl Object for KvObject<'_> {
             Some(Told::Swapped(false)) => format!("{asked}, not matched"),
             Some(Told::Done) | None => asked,
         }
+    }
+
+    fn headline(&self, case: &Case<'_, Self>) -> Option<String> {
+        cases::headline(case)
     }
 }

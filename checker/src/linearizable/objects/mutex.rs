@@ -2,10 +2,16 @@
 
 use history::{Operations, ValueId};
 
-use super::super::object::{CallOf, Object, Step, malformed_output, unknown_function};
+use super::super::calls::Call;
+use super::super::object::{CallOf, Case, Object, Step, malformed_output, unknown_function};
 use super::{function, is_ok, specified_by};
 use crate::CheckError;
 use crate::model::{Mutex, MutexOp, MutexRet};
+
+mod cases;
+
+/// A call of a lock.
+type LockCall = Call<MutexOp, MutexRet>;
 
 /// A lock per key. `false` is observed by who was refused.
 #[derive(Debug)]
@@ -50,7 +56,10 @@ impl Object for MutexObject {
     fn show_states(&self, states: &[Mutex]) -> String {
         let show = |state: &Mutex| {
             let held = if state.is_held { "held" } else { "free" };
-            format!("{held} (tokens up to {} were handed out)", state.token)
+            match state.token {
+                0 => held.to_owned(),
+                token => format!("{held}, after token {token}"),
+            }
         };
         format!("the lock is {}", states.iter().map(show).collect::<Vec<_>>().join(" or "))
     }
@@ -63,5 +72,9 @@ impl Object for MutexObject {
             (MutexOp::Release, Some(MutexRet::Refused)) => "release, refused".to_owned(),
             (MutexOp::Release, _) => "release".to_owned(),
         }
+    }
+
+    fn headline(&self, case: &Case<'_, Self>) -> Option<String> {
+        cases::headline(case)
     }
 }

@@ -205,7 +205,7 @@ fn give_ends(calls: &mut [RegisterCall], start: ValueId) {
     let mut writers: FxHashMap<ValueId, u32> = FxHashMap::default();
     writers.insert(start, 1);
     for call in calls.iter() {
-        if let (Some(value), Some(end)) = (observes(call), call.end()) {
+        if let (Some(value), Some(end), true) = (observes(call), call.end(), call.is_certain()) {
             first_reads.entry(value).and_modify(|at| *at = end.min(*at)).or_insert(end);
         }
         if let Some(value) = written(call) {
@@ -214,7 +214,9 @@ fn give_ends(calls: &mut [RegisterCall], start: ValueId) {
     }
     for call in calls.iter_mut().filter(|call| !call.is_certain()) {
         let value = written(call).filter(|value| writers.get(value) == Some(&1));
-        let end = value.and_then(|value| first_reads.get(&value).copied());
-        call.set_end(end.filter(|end| *end >= call.start));
+        let read = value.and_then(|value| first_reads.get(&value).copied());
+        if let Some(read) = read.filter(|read| *read >= call.start) {
+            call.happens_by(read.min(call.end_or_never()));
+        }
     }
 }

@@ -4,17 +4,21 @@
 //! partition per element. A set that only grows and whose reads see all of it is decided as a chain: reads are ordered by what
 //! they contain.
 
-use history::{NameId, Operations, ValueId, Values};
+use history::{NameId, Operations, ValueId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::super::calls::Call;
 use super::super::chain::{self, LAST_GROUP, Link};
-use super::super::object::{CallOf, Object, Shortcut, ShortcutOf, Step, malformed_output, unknown_function};
-use super::append_list::show_list;
+use super::super::object::{
+    CallOf, Case, Object, Removal, Shortcut, ShortcutOf, Step, malformed_output, unknown_function,
+};
+use super::append_list::{show_list, show_read};
 use super::{function, is_ok, specified_by};
 use crate::CheckError;
 use crate::model::{Set, SetOp, SetRet};
 use crate::narration::show_value;
+
+mod cases;
 
 /// A call of a set.
 type SetCall = Call<SetOp, SetRet>;
@@ -22,7 +26,7 @@ type SetCall = Call<SetOp, SetRet>;
 /// A set per key.
 #[derive(Debug)]
 pub(crate) struct SetObject<'a> {
-    values: &'a Values,
+    operations: &'a Operations,
     /// Keys whose set is read as a whole.
     read_whole: FxHashSet<NameId>,
 }
@@ -32,7 +36,7 @@ impl<'a> SetObject<'a> {
         let read = operations.names().find("read");
         let is_read = |at: &usize| Some(operations.function(*at)) == read && is_ok(operations, *at);
         let read_whole = (0..operations.len()).filter(is_read).map(|at| operations.key(at)).collect();
-        Self { values: operations.values(), read_whole }
+        Self { operations, read_whole }
     }
 }
 
@@ -81,6 +85,28 @@ impl Object for SetObject<'_> {
         calls.iter().all(grows).then(|| decide_growing(calls))?
     }
 
+    /// What changes an element can go when nobody sees the element.
+    fn removable(&self, calls: &[SetCall]) -> Vec<Removal> {
+        let mut seen: FxHashSet<ValueId> = FxHashSet::default();
+        for call in calls {
+            match (&call.op, &call.ret) {
+                (SetOp::Contains(element), _) => _ = seen.insert(*element),
+                (_, Some(SetRet::Read(list))) => seen.extend(list),
+                _ => {}
+            }
+        }
+        let mut numbers: FxHashMap<ValueId, u32> = FxHashMap::default();
+        let mut removal = |call: &SetCall| match call.op {
+            SetOp::Contains(_) | SetOp::Read => Removal::Alone,
+            SetOp::Add(element) | SetOp::Remove(element) if seen.contains(&element) => Removal::Kept,
+            SetOp::Add(element) | SetOp::Remove(element) => {
+                let next = numbers.len() as u32;
+                Removal::Together(*numbers.entry(element).or_insert(next))
+            }
+        };
+        calls.iter().map(&mut removal).collect()
+    }
+
     fn any_start(&self, calls: &[SetCall]) -> Vec<Set> {
         let mut elements = calls.iter().map(|call| match call.op {
             SetOp::Add(element) | SetOp::Remove(element) | SetOp::Contains(element) => Some(element),
@@ -95,12 +121,13 @@ impl Object for SetObject<'_> {
     }
 
     fn show_states(&self, states: &[Set]) -> String {
-        let sets: Vec<String> = states.iter().map(|state| show_list(self.values, &state.0)).collect();
+        let sets: Vec<String> =
+            states.iter().map(|state| show_list(self.operations.values(), &state.0)).collect();
         format!("the set is {}", sets.join(" or "))
     }
 
     fn show_call(&self, call: &CallOf<Self>) -> String {
-        let show = |element| show_value(self.values, element);
+        let show = |element| show_value(self.operations.values(), element);
         match (&call.op, &call.ret) {
             (SetOp::Add(element), _) => format!("add {}", show(*element)),
             (SetOp::Remove(element), _) => format!("remove {}", show(*element)),
@@ -108,9 +135,13 @@ impl Object for SetObject<'_> {
                 format!("contains {} = {there}", show(*element))
             }
             (SetOp::Contains(element), _) => format!("contains {}", show(*element)),
-            (SetOp::Read, Some(SetRet::Read(list))) => format!("read {}", show_list(self.values, list)),
+            (SetOp::Read, Some(SetRet::Read(list))) => show_read(self.operations, call.position, list),
             (SetOp::Read, _) => "read".to_owned(),
         }
+    }
+
+    fn headline(&self, case: &Case<'_, Self>) -> Option<String> {
+        cases::headline(case)
     }
 }
 
@@ -153,7 +184,15 @@ fn decide_growing(calls: &[SetCall]) -> Option<Found> {
             None => {}
         }
     }
-    let proof = |both| about(calls, &elements_between(calls, both), &[both[0], both[1]]);
+    // Of two adds, the first read of what belongs earlier has it without the other.
+    let witness = |add: u32| match calls.iter().find(|call| call.position == add)?.op {
+        SetOp::Add(element) => first_reads.get(&element).map(|(_, read)| *read),
+        _ => None,
+    };
+    let proof = |both: [u32; 2]| {
+        let reads: Vec<u32> = both.into_iter().chain(witness(both[0])).collect();
+        about(calls, &elements_between(calls, both), &reads)
+    };
     Some(chain::conflict(links).map_or(Shortcut::Legal, proof))
 }
 
@@ -204,7 +243,7 @@ fn about(calls: &[SetCall], elements: &[ValueId], reads: &[u32]) -> Found {
         (SetOp::Add(element), _) => elements.contains(element).then(|| call.clone()),
         (SetOp::Read, Some(SetRet::Read(list))) if reads.contains(&call.position) => {
             let list = list.iter().copied().filter(|element| elements.contains(element)).collect();
-            Some(call.with_ret(SetRet::Read(list)))
+            Some(call.with(call.op, Some(SetRet::Read(list))))
         }
         _ => None,
     });

@@ -2,19 +2,25 @@
 //!
 //! Versions say in which order the effects happened, so nearly every history is decided as a chain.
 
+use std::collections::BTreeSet;
+
 use history::{Operations, ValueId, Values};
 use rustc_hash::FxHashMap;
+
+mod mismatches;
 
 use super::super::calls::Call;
 use super::super::chain::{self, Link};
 use super::super::object::{
-    CallOf, Object, Shortcut, ShortcutOf, Step, malformed_input, malformed_output, unknown_function,
+    CallOf, Case, Object, Shortcut, ShortcutOf, Step, malformed_input, malformed_output, unknown_function,
 };
 use super::{function, is_ok, specified_by};
 use crate::CheckError;
 use crate::model::versioned::Version;
 use crate::model::{VersionedOp, VersionedRegister, VersionedRet};
 use crate::narration::show_value;
+
+mod cases;
 
 /// A call of a versioned register.
 type VersionedCall = Call<VersionedOp, VersionedRet>;
@@ -25,16 +31,16 @@ type Found = Shortcut<VersionedOp, VersionedRet>;
 /// A versioned register per key.
 #[derive(Debug)]
 pub(crate) struct VersionedObject<'a> {
-    values: &'a Values,
+    operations: &'a Operations,
 }
 
 impl<'a> VersionedObject<'a> {
     pub(crate) fn new(operations: &'a Operations) -> Self {
-        Self { values: operations.values() }
+        Self { operations }
     }
 
     fn show(&self, value: ValueId) -> String {
-        show_value(self.values, value)
+        show_value(self.operations.values(), value)
     }
 }
 
@@ -69,7 +75,10 @@ impl Object for VersionedObject<'_> {
     }
 
     fn shortcut(&self, calls: &[VersionedCall]) -> Option<ShortcutOf<Self>> {
-        decide(calls)
+        decide(calls).or_else(|| {
+            let guessed = decide(&with_guesses(calls)?)?;
+            (guessed == Shortcut::Legal).then_some(guessed)
+        })
     }
 
     fn show_states(&self, states: &[VersionedRegister]) -> String {
@@ -83,7 +92,12 @@ impl Object for VersionedObject<'_> {
     fn show_call(&self, call: &CallOf<Self>) -> String {
         let asked = match call.op {
             VersionedOp::Read => "read".to_owned(),
-            VersionedOp::Write(value) => format!("write {}", self.show(value)),
+            VersionedOp::Write(value) => match op(self.operations, call.position as usize) {
+                Ok(VersionedOp::Cas { expected, .. }) => {
+                    format!("cas version {expected} to {}", self.show(value))
+                }
+                _ => format!("write {}", self.show(value)),
+            },
             VersionedOp::Cas { expected, new } => format!("cas version {expected} to {}", self.show(new)),
         };
         match call.ret {
@@ -94,6 +108,10 @@ impl Object for VersionedObject<'_> {
             Some(VersionedRet::Mismatched) => format!("{asked}, not matched"),
             None => asked,
         }
+    }
+
+    fn headline(&self, case: &Case<'_, Self>) -> Option<String> {
+        cases::headline(case)
     }
 }
 
@@ -175,9 +193,37 @@ fn decide(calls: &[VersionedCall]) -> Option<Found> {
         }
     }
     let conflict = || Some(with_writers(calls, &writers, chain::conflict(links)?));
-    let is_open = |call: &VersionedCall| call.ret.is_none_or(|ret| ret == VersionedRet::Mismatched);
-    let legal = || (!calls.iter().any(is_open)).then_some(Shortcut::Legal);
-    skipped(calls, &writers).or_else(conflict).or_else(legal)
+    skipped(calls, &writers).or_else(conflict).or_else(|| mismatches::decide(calls, &writers))
+}
+
+/// The calls with guesses for versions that were replaced but that no known operation wrote: each is given to the earliest
+/// operation of unknown outcome that can have written it. Guesses can show that a history is legal, never that it is not.
+fn with_guesses(calls: &[VersionedCall]) -> Option<Vec<VersionedCall>> {
+    let written_version = |call: &VersionedCall| match call.ret {
+        Some(VersionedRet::Written(version)) => Some(version),
+        _ => None,
+    };
+    let mut known: BTreeSet<u64> = calls.iter().filter_map(written_version).chain([0]).collect();
+    let replaced = |call: &VersionedCall| match (call.op, written_version(call)) {
+        (VersionedOp::Cas { expected, .. }, Some(_)) if !known.contains(&expected) => Some(expected),
+        _ => None,
+    };
+    let orphans: BTreeSet<u64> = calls.iter().filter_map(replaced).collect();
+    let mut guessed = calls.to_vec();
+    let is_free = |call: &VersionedCall| written(call).is_some() && call.ret.is_none();
+    let mut free: Vec<usize> = (0..calls.len()).filter(|at| is_free(&calls[*at])).collect();
+    free.sort_by_key(|at| calls[*at].start);
+    for orphan in orphans {
+        let before = *known.range(..orphan).next_back()?;
+        let fits = |at: &usize| match calls[*at].op {
+            VersionedOp::Cas { expected, .. } => expected == before,
+            _ => true,
+        };
+        let taken = free.remove(free.iter().position(fits)?);
+        guessed[taken].ret = Some(VersionedRet::Written(orphan));
+        known.insert(orphan);
+    }
+    Some(guessed)
 }
 
 /// A compare-and-set that replaced a version which was not the one before its own.
@@ -211,7 +257,9 @@ fn with_writers(calls: &[VersionedCall], writers: &Writers, both: [u32; 2]) -> F
 fn proof(calls: &[VersionedCall], positions: &[u32], whole: u32) -> Found {
     let is_meant = |call: &&VersionedCall| positions.contains(&call.position);
     let relaxed = |call: &VersionedCall| match call.op {
-        VersionedOp::Cas { new, .. } if call.position != whole => call.with_op(VersionedOp::Write(new)),
+        VersionedOp::Cas { new, .. } if call.position != whole => {
+            call.with(VersionedOp::Write(new), call.ret)
+        }
         _ => call.clone(),
     };
     Shortcut::Illegal(calls.iter().filter(is_meant).map(relaxed).collect())

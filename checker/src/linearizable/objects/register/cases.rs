@@ -61,7 +61,7 @@ impl Teller<'_, '_> {
                 format!("the write of {seen} by {}, acknowledged at {at}, is lost", self.case.who(newer));
             return Some(format!("{lost}: {}, and nobody ever read {seen}", self.result()));
         }
-        let (who, old) = (self.case.who(newer), self.show(value));
+        let (who, old) = (self.case.who_else(newer, self.case.culprit), self.show(value));
         let is_replaced = self.case.core.iter().any(|call| written(call) == Some(value));
         let reason = match (newer.op, is_replaced) {
             (RegisterOp::Read, true) => {

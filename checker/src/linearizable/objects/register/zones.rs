@@ -39,12 +39,13 @@ pub(super) fn from_nowhere(calls: &[RegisterCall]) -> Option<Found> {
                 .or_insert(call.start);
         }
     }
-    let is_impossible = |call: &&RegisterCall| match (observes(call), call.end()) {
-        (Some(value), Some(end)) if value != ValueId::ABSENT => {
-            first_write.get(&value).is_none_or(|first| end < *first)
-        }
-        _ => false,
-    };
+    let is_impossible =
+        |call: &&RegisterCall| match (observes(call), call.end().filter(|_| call.is_certain())) {
+            (Some(value), Some(end)) if value != ValueId::ABSENT => {
+                first_write.get(&value).is_none_or(|first| end < *first)
+            }
+            _ => false,
+        };
     calls.iter().find(is_impossible).map(|call| Shortcut::Illegal(vec![call.clone()]))
 }
 
