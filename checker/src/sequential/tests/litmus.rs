@@ -139,3 +139,12 @@ fn unknown_write_that_an_unknown_compare_and_set_needs_is_not_left_out() {
     let found = sequential(Spec::Register, &rows.history(), &Budget::default()).unwrap();
     assert_eq!(found.result.outcome, CheckOutcome::Valid);
 }
+
+#[test]
+fn compare_and_set_of_a_version_that_nobody_made_is_a_violation() {
+    let mut rows = program("1w x 7");
+    rows.operations[0].f = "cas".to_owned();
+    (rows.operations[0].input, rows.operations[0].output) = (json!([1, 7]), json!(2));
+    let found = sequential(Spec::VersionedRegister, &rows.history(), &Budget::default()).unwrap();
+    assert_eq!(found.result.outcome, CheckOutcome::Violation);
+}
