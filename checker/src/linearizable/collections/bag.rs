@@ -1,7 +1,7 @@
 //! The bag: a remove may take any value.
 //!
 //! Without removes that found nothing it is enough that no value leaves before it comes in. With them, each needs a time at
-//! which no value is certainly inside ([`cover`](super::cover)).
+//! which no value is certainly inside ([`cover`]).
 //!
 //! Takers: a remove that found nothing at time `t` wants every waiting value whose insert ended before `t` to have a taker
 //! that starts by `t`. So a value whose insert ended earlier is wanted away no later than one whose insert ended later,

@@ -13,7 +13,7 @@
 //! inserts and removes alike.
 //!
 //! Takers: waiting value `a` must have a taker that starts by the earliest end of a remove whose value came in
-//! after `a` did. This deadline is no earlier for a value whose insert ended later, as in [`bag`](super::bag), so the same
+//! after `a` did. This deadline is no earlier for a value whose insert ended later, as in [`bag`], so the same
 //! assignment is as good as any.
 
 use super::pace::{Pace, Stopped};

@@ -1,6 +1,6 @@
 //! The stack: the value that came in last leaves first.
 //!
-//! Removes that found nothing are judged one by one ([`cover`](super::cover)); what remains is decided by decrease and
+//! Removes that found nothing are judged one by one ([`cover`]); what remains is decided by decrease and
 //! conquer ([`peel`]). Source: Lee and Mathur, *Efficient Decrease-and-Conquer Linearizability Monitoring*, OOPSLA 2025, arXiv
 //! 2410.04581; also Abdulla et al., *Efficient Linearizability Monitoring*, PLDI 2025, arXiv 2509.17795.
 //!
