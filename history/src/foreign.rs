@@ -60,7 +60,7 @@ use crate::file::{LINE_LIMIT_BYTES, ReadError};
 
 pub use export::{EdnWriter, REORDER_WINDOW_EVENTS, write_edn};
 pub use model::{ModelGuess, guess_model};
-pub use reader::{EventReader, ReadOptions, read_history_as};
+pub use reader::{EventReader, ReadOptions, read_history_as, read_history_with};
 
 /// The longest EDN form or JSON object that is read, in bytes.
 pub const FORM_LIMIT_BYTES: u64 = LINE_LIMIT_BYTES;

@@ -29,7 +29,8 @@ pub use file::{
     HistoryReader, HistoryWriter, ReadError, RunEventWriter, Torn, read_history, read_run_events,
 };
 pub use foreign::{
-    EdnWriter, EventReader, Format, ModelGuess, ReadOptions, guess_model, read_history_as, write_edn,
+    EdnWriter, EventReader, Format, ModelGuess, ReadOptions, guess_model, read_history_as, read_history_with,
+    write_edn,
 };
 pub use names::{NameId, Names};
 pub use operation::{History, Operation, Outcome};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use history::{
     Event, EventKind, EventReader, Format, ModelGuess, Outcome, ReadOptions, guess_model, read_history_as,
-    write_edn,
+    read_history_with, write_edn,
 };
 use serde_json::{Value, json};
 
@@ -175,6 +175,7 @@ fn independent_keys_are_found_out_unless_they_are_denied() {
     assert_eq!(shown(&events(&path).unwrap()), expected);
     let options = |independent| ReadOptions { format: None, independent: Some(independent) };
     assert_eq!(shown(&events_with(&path, options(true)).unwrap()), expected);
+    assert_eq!(read_history_with(&path, options(true)).unwrap(), read_history_as(&path, None).unwrap());
     assert_eq!(shown(&events_with(&path, options(false)).unwrap())[1], "1 invoke read [7,null]");
     let message = events_with(&sample("register.edn"), options(true)).unwrap_err();
     assert!(message.contains("register.edn:1: the value must be `[key value]`"), "{message}");

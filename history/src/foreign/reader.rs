@@ -149,7 +149,15 @@ impl EventReader {
 /// # Errors
 /// When the file cannot be read, a part of it is broken, or the events break a rule of histories.
 pub fn read_history_as(path: &Path, format: Option<Format>) -> Result<(History, Option<Torn>), ReadError> {
-    let mut reader = EventReader::open(path, format)?;
+    read_history_with(path, ReadOptions { format, independent: None })
+}
+
+/// Reads a whole history as [`read_history_as`] does.
+///
+/// # Errors
+/// As [`read_history_as`].
+pub fn read_history_with(path: &Path, options: ReadOptions) -> Result<(History, Option<Torn>), ReadError> {
+    let mut reader = EventReader::open_with(path, options)?;
     let mut pairing = Pairing::default();
     while let Some(event) = reader.next_event()? {
         pairing.push(event).map_err(|error| reader.error(error.to_string()))?;
