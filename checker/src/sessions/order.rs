@@ -8,6 +8,10 @@
 //! known: a write leads to the moment at which it was known, moments to later ones, and the last moment before an
 //! invocation to the write that was invoked.
 
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
 use super::rules::{Claims, Source};
 use super::trace::{Trace, WriteId};
 use crate::meter::{Limit, Meter};
@@ -187,25 +191,24 @@ impl Order {
         circles
     }
 
-    /// The shortest way from a write to a node of a claim's source, as the edges that are taken.
+    /// The shortest way from a write to the source of a claim, through another write, as the edges that are taken. Without
+    /// that condition it would be no proof: a value may well be read again by a session that knows it.
     pub(super) fn way(&self, from: WriteId, to: Node) -> Option<Vec<Edge>> {
-        let mut reached_by: rustc_hash::FxHashMap<Node, Edge> = rustc_hash::FxHashMap::default();
-        let mut queue = std::collections::VecDeque::from([from]);
-        while let Some(node) = queue.pop_front() {
-            if node == to {
-                let back = std::iter::successors(reached_by.get(&to), |edge| {
-                    (edge.from != from).then(|| &reached_by[&edge.from])
-                });
-                let mut way: Vec<Edge> = back.copied().collect();
-                way.reverse();
-                return Some(way);
-            }
+        // A place is a node, and whether another write has been passed.
+        let mut reached_by: FxHashMap<(Node, bool), (Edge, bool)> = FxHashMap::default();
+        let mut queue = VecDeque::from([(from, false)]);
+        while let Some((node, passed)) = queue.pop_front() {
             for edge in self.edges_of(node) {
                 let is_inside = self.components[edge.to as usize] == self.components[from as usize];
-                if is_inside && edge.to != from && !reached_by.contains_key(&edge.to) {
-                    reached_by.insert(edge.to, *edge);
-                    queue.push_back(edge.to);
+                let place = (edge.to, passed || self.write(edge.to).is_some_and(|write| write != from));
+                if !is_inside || edge.to == from || reached_by.contains_key(&place) {
+                    continue;
                 }
+                reached_by.insert(place, (*edge, passed));
+                if place == (to, true) {
+                    return Some(trace_back(&reached_by, from, place));
+                }
+                queue.push_back(place);
             }
         }
         None
@@ -223,6 +226,21 @@ impl Order {
             Source::Past(link, _) => self.writes as Node + link,
         }
     }
+}
+
+fn trace_back(
+    reached_by: &FxHashMap<(Node, bool), (Edge, bool)>,
+    from: WriteId,
+    to: (Node, bool),
+) -> Vec<Edge> {
+    let (mut way, mut place) = (Vec::new(), to);
+    while place.0 != from {
+        let (edge, passed) = reached_by[&place];
+        way.push(edge);
+        place = (edge.from, passed);
+    }
+    way.reverse();
+    way
 }
 
 fn edges_of<'a>(edges: &'a [Edge], starts: &[u32], node: Node) -> &'a [Edge] {
