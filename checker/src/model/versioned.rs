@@ -81,15 +81,17 @@ impl SequentialSpec for VersionedRegister {
     fn invoke(&mut self, op: &VersionedOp) -> VersionedRet {
         let least = self.version.least();
         match *op {
-            VersionedOp::Read => return VersionedRet::Read(self.value, least),
-            VersionedOp::Cas { expected, .. } if !self.version.can_be(expected) => {
-                return VersionedRet::Mismatched;
+            VersionedOp::Read => VersionedRet::Read(self.value, least),
+            VersionedOp::Cas { expected, .. } if !self.version.can_be(expected) => VersionedRet::Mismatched,
+            VersionedOp::Write(value) => {
+                *self = Self { value, version: Version::Above(least) };
+                VersionedRet::Written(least.saturating_add(1))
             }
-            VersionedOp::Write(value) => self.value = value,
-            VersionedOp::Cas { new, .. } => self.value = new,
+            VersionedOp::Cas { expected, new } => {
+                *self = Self { value: new, version: Version::Above(expected) };
+                VersionedRet::Written(expected.saturating_add(1))
+            }
         }
-        self.version = Version::Above(least);
-        VersionedRet::Written(least + 1)
     }
 
     fn is_valid_step(&mut self, op: &VersionedOp, ret: &VersionedRet) -> bool {
