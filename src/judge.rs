@@ -67,7 +67,17 @@ pub(crate) fn file(path: &Path, reading: &Reading, budget: &Budget) -> anyhow::R
     if let Some(paths) = beside.filter(|_| reading.says_nothing()) {
         return run(&paths, budget, &[]);
     }
-    let (history, torn) = read_history_as(path, reading.format)?;
+    // Workloads are our own, and so are their histories.
+    let format = reading.format.or(reading.workload.as_ref().map(|_| Format::Jsonl));
+    let (history, torn) = match read_history_as(path, format) {
+        Err(error) if path.is_dir() => {
+            bail!(
+                "{} is no run directory, it has no run.json; nor is it another history: {error}",
+                path.display()
+            )
+        }
+        read => read?,
+    };
     let judge = match (reading.model, &reading.workload) {
         (Some(model), _) => Judge::Model(model),
         (None, Some(name)) => Judge::Workload(workload(name)?),
