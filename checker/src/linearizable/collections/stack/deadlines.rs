@@ -131,3 +131,30 @@ impl Empties {
         self.0.get(after).map(|(_, first)| first)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Collection, Spans};
+    use super::*;
+
+    fn removed(pop: (u64, u64)) -> Span {
+        let mut collection = Collection::default();
+        collection.insert(0, Interval { start: 0, end: 1, id: 0 });
+        collection.remove(0, Interval { start: pop.0, end: pop.1, id: 1 });
+        Spans::new(&collection).all[0]
+    }
+
+    #[test]
+    fn of_what_is_still_below_the_first_to_leave_is_known() {
+        let pops = [(5, 9), (3, 12), (7, 8), (2, 4), (7, 20), (4, 7), (10, 11), (1, 30)];
+        let mut below = Below::default();
+        for count in 1..=pops.len() {
+            below.add(&removed(pops[count - 1]));
+            for time in 0..12 {
+                let later = pops[..count].iter().filter(|pop| pop.0 > time);
+                let expected = later.map(|pop| pop.1).min();
+                assert_eq!(below.first_to_leave(time).map(|span| span.remove_end), expected);
+            }
+        }
+    }
+}

@@ -4,11 +4,12 @@
 //! value can go, the easier the history is to explain, so all that is needed of each waiting value is the latest time by
 //! which its taker must have started. [`deadlines`](super::deadlines) gives a first bound. The takers are assigned by
 //! deadline, the first to the first. Where the history is stuck then, a small stuck set of values is looked at: if just
-//! one of them is waiting, its deadline becomes the latest time with which they are not stuck. This goes on in rounds.
+//! one of them is waiting, its deadline becomes the latest time with which they are not stuck, and that is certain. If
+//! there are more, one of them is chosen, and the deadlines are guesses from then on. This goes on in rounds.
 //!
-//! All these deadlines are necessary. So the history is illegal when more values have one than takers have started by
-//! then. It is illegal too when it is as a [`bag`](super::super::bag), or without its waiting values. It is legal when
-//! some assignment is. Else, as when two waiting values are stuck together, there is no answer.
+//! The history is legal when some assignment is, however it was found. It is illegal when it is as a
+//! [`bag`](super::super::bag), or without its waiting values, or when more values have certain deadlines than takers have
+//! started by then. Else there is no answer.
 
 use super::super::pace::{Pace, Stopped};
 use super::super::spans::{Span, Spans};
@@ -27,50 +28,62 @@ pub(super) fn decide(spans: &mut Spans<'_>, pace: &mut Pace<'_>) -> Result<Optio
         return Ok(Some(illegal(proof)));
     }
     let mut deadlines = of_waiting(spans, pace)?;
+    let mut progress = Progress::Certain;
     for _ in 0..MAX_ROUNDS {
         deadlines.sort_by_key(|deadline| (deadline.time, spans.all[deadline.waiting as usize].insert_end));
         spans.assign(deadlines.iter().map(|deadline| deadline.waiting).collect());
-        if let Some(proof) = missed(spans, &deadlines) {
-            return Ok(Some(illegal(proof)));
+        match missed(spans, &deadlines) {
+            Some(proof) if progress == Progress::Certain => return Ok(Some(illegal(proof))),
+            Some(_) => break,
+            None => {}
         }
-        match tighten(spans, &mut deadlines, pace)? {
-            Progress::Tightened => {}
-            Progress::NothingStuck if cover::filled(spans, &spans.all, pace)?.is_none() => {
-                return Ok(Some(Decision::Legal));
-            }
-            Progress::NothingStuck | Progress::None => break,
+        let Some(tightened) = tighten(spans, &mut deadlines, pace)? else {
+            let is_filled = cover::filled(spans, &spans.all, pace)?.is_some();
+            if is_filled { break } else { return Ok(Some(Decision::Legal)) }
+        };
+        progress = progress.max(tightened);
+        if progress == Progress::Impossible {
+            break;
         }
     }
     Ok(violation(spans, &spans.without_waiting(), pace)?.map(illegal))
 }
 
-/// What a round did to the deadlines.
+/// What is known about the deadlines after some rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Progress {
-    /// Some are earlier.
-    Tightened,
-    /// None is, since every value has a place.
-    NothingStuck,
-    /// None is that would help.
-    None,
+    /// All are necessary.
+    Certain,
+    /// Some may not be.
+    Guessed,
+    /// None would help.
+    Impossible,
 }
 
-/// Finds everything that is stuck, and gives the waiting value in it an earlier deadline.
-fn tighten(spans: &Spans<'_>, deadlines: &mut [Deadline], pace: &mut Pace<'_>) -> Result<Progress, Stopped> {
+/// Finds everything that is stuck, if anything is, and gives a waiting value in it an earlier deadline.
+fn tighten(
+    spans: &Spans<'_>,
+    deadlines: &mut [Deadline],
+    pace: &mut Pace<'_>,
+) -> Result<Option<Progress>, Stopped> {
     let stays = Stays::new(&spans.all, pace)?;
     let mut peeling = Peeling::new(&stays);
-    let mut progress = Progress::NothingStuck;
+    let mut progress = None;
     while let Some(stretch) = peeling.next_stuck(pace)? {
         let chain = peeling.chain(stretch);
         let span = |stay: &usize| spans.all[stays.span(*stay)];
-        let stuck = shrink(chain.iter().map(span).collect(), pace);
-        let (waiting, others): (Vec<Span>, Vec<Span>) = stuck.into_iter().partition(Span::is_waiting);
-        let [waiting] = waiting[..] else { return Ok(Progress::None) };
-        let time = latest(waiting, &others, pace)?;
-        let deadline = &mut deadlines[waiting.turn as usize];
+        let mut others = shrink(chain.iter().map(span).collect(), pace);
+        others.sort_unstable_by_key(|other| (other.is_waiting(), other.turn));
+        let Some(chosen) = others.pop_if(|last| last.is_waiting()) else {
+            return Ok(Some(Progress::Impossible));
+        };
+        let is_certain = !others.iter().any(Span::is_waiting);
+        progress = progress.max(Some(if is_certain { Progress::Certain } else { Progress::Guessed }));
+        let time = latest(chosen, &others, pace)?;
+        let deadline = &mut deadlines[chosen.turn as usize];
         (deadline.time, deadline.reason) = (time, Reason::Stuck(others));
-        let stay = chain.iter().find(|stay| span(stay).turn == waiting.turn);
+        let stay = chain.iter().find(|stay| span(stay).turn == chosen.turn);
         peeling.leave_out(*stay.expect("invariant: it is one of the chain"), stretch);
-        progress = Progress::Tightened;
     }
     Ok(progress)
 }

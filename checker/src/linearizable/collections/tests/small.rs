@@ -6,9 +6,12 @@ use super::simulate::{Random, Shape, simulate};
 use super::{Act, Decision, KINDS, Kind, Op, UNKNOWN, decide, is_whole, named, oracle};
 
 fn cases() -> u64 {
-    let default = if cfg!(debug_assertions) { 2_000 } else { 40_000 };
+    let default = if cfg!(debug_assertions) { 2_000 } else { 25_000 };
     std::env::var("COLLECTIONS_CASES").map_or(default, |cases| cases.parse().expect("a number of cases"))
 }
+
+/// Among so many histories there are some with long proofs.
+const RARE: u64 = 5_000;
 
 #[derive(Debug, Default)]
 struct Tally {
@@ -54,8 +57,9 @@ impl Tally {
         println!("{kind:?}: {self:?}");
         let cases = self.legal + self.illegal + self.open[0] + self.open[1];
         assert!(self.legal > cases / 4 && self.illegal > cases / 10, "{kind:?}: {self:?}");
-        assert!(self.proofs_with_takers > 0 && self.largest_proof > 5, "{kind:?}: {self:?}");
-        let allowed = if kind == Kind::Stack { 2 + cases / 10_000 } else { 0 };
+        let saw_long_proofs = self.proofs_with_takers > 0 && self.largest_proof > 5;
+        assert!(saw_long_proofs || cases < RARE, "{kind:?}: {self:?}");
+        let allowed = if kind == Kind::Stack { cases / 400 } else { 0 };
         assert!(self.open[0] + self.open[1] <= allowed, "{kind:?}: {self:?}");
     }
 }
@@ -110,6 +114,26 @@ fn scattered(random: &mut Random) -> Vec<Op> {
     ops
 }
 
+/// Inserts that are mostly concurrent, then removes that are, some of them unknown: long chains of reasons.
+fn crowded(random: &mut Random) -> Vec<Op> {
+    let mut ops = Vec::new();
+    let mut at = |act: Act, from: u64| {
+        let start = from + random.below(8);
+        ops.push(Op { act, start, end: start + random.below(6) });
+        random.chance(60)
+    };
+    for value in 0..4 {
+        if at(Act::Insert(value), 0) {
+            at(Act::Remove(value), 7);
+        }
+    }
+    for _ in 0..2 {
+        at(Act::Taker, 6);
+    }
+    let taker = |op: Op| if op.act == Act::Taker { Op { end: UNKNOWN, ..op } } else { op };
+    ops.into_iter().map(taker).collect()
+}
+
 /// An operation that does not end before some time.
 fn scatter(act: Act, earliest_end: u64, random: &mut Random) -> Op {
     let end = earliest_end + random.below(14);
@@ -158,6 +182,17 @@ fn decisions_about_scattered_operations_agree_with_the_oracle() {
         let mut tally = Tally::default();
         for seed in 0..cases() {
             tally.judge(kind, &scattered(&mut Random::new(seed)));
+        }
+        tally.assert_meaningful(kind);
+    }
+}
+
+#[test]
+fn decisions_about_crowded_operations_agree_with_the_oracle() {
+    for kind in [Kind::Fifo, Kind::Stack] {
+        let mut tally = Tally::default();
+        for seed in 0..2 * cases() {
+            tally.judge(kind, &crowded(&mut Random::new(seed)));
         }
         tally.assert_meaningful(kind);
     }
