@@ -38,6 +38,7 @@ mod rows;
 pub use coverage::Requirements;
 pub use decide::{decide, decide_history};
 pub use error::CheckError;
+pub use linearizable::stream::{Broken, Standing, Stream, StreamError};
 pub use linearizable::{linearizable, linearizable_register};
 pub use sequential::sequential;
 pub use sessions::session_guarantees;

@@ -37,10 +37,12 @@ use shrink::shrink;
 
 mod antichain;
 mod bits;
+mod breadth;
 pub(crate) mod calls;
 mod chain;
 mod collections;
 mod explain;
+mod extension;
 mod local;
 pub(crate) mod object;
 pub(crate) mod objects;
@@ -50,6 +52,7 @@ mod problem;
 mod rounds;
 mod search;
 mod shrink;
+pub(crate) mod stream;
 mod window;
 
 /// The name of the check in verdicts.

@@ -169,6 +169,11 @@ impl Operations {
         self.flags[at] & FINAL_BIT != 0
     }
 
+    /// The number of a value.
+    pub(crate) fn intern(&mut self, value: &serde_json::Value) -> ValueId {
+        self.values.intern(value)
+    }
+
     /// The values that operations name by number.
     pub fn values(&self) -> &Values {
         &self.values

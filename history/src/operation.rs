@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Event, EventKind, Header, Nanos, NodeId, Operations, Process};
+use crate::{Event, EventKind, Header, Nanos, NodeId, Operations, Process, ValueId};
 
 /// How an operation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -110,28 +110,68 @@ pub struct Pairing {
 }
 
 impl Pairing {
-    /// Takes the next event of the file.
+    /// Takes the next event of the file; the position of the operation that it completes, if it does.
     ///
     /// # Errors
     /// When the event breaks a rule of histories; nothing is taken then.
-    pub fn push(&mut self, event: Event) -> Result<(), PairError> {
+    pub fn push(&mut self, event: Event) -> Result<Option<usize>, PairError> {
         if let Some(last) = self.last_index.filter(|last| event.index <= *last) {
             return Err(PairError::IndexNotGrowing(last, event.index));
         }
         let index = event.index;
-        match event.kind {
-            EventKind::Invoke => self.invoke(event)?,
-            EventKind::Ok => self.complete(event, Outcome::Ok)?,
-            EventKind::Fail => self.complete(event, Outcome::Fail)?,
-            EventKind::Info => self.complete(event, Outcome::Info)?,
-        }
+        let completed = match event.kind {
+            EventKind::Invoke => {
+                self.invoke(event)?;
+                None
+            }
+            EventKind::Ok => Some(self.complete(event, Outcome::Ok)?),
+            EventKind::Fail => Some(self.complete(event, Outcome::Fail)?),
+            EventKind::Info => Some(self.complete(event, Outcome::Info)?),
+        };
         self.last_index = Some(index);
-        Ok(())
+        Ok(completed)
     }
 
     /// The operations so far; those without a completion are `info`.
     pub fn finish(self, header: Option<Header>) -> History {
         History { header, operations: self.operations }
+    }
+
+    /// The operations so far.
+    pub fn operations(&self) -> &Operations {
+        &self.operations
+    }
+
+    /// The positions of operations without a completion, ascending.
+    pub fn open(&self) -> Vec<usize> {
+        let mut open: Vec<usize> = self
+            .processes
+            .values()
+            .filter_map(|state| match state {
+                ProcessState::Open(at) => Some(*at),
+                ProcessState::Idle | ProcessState::Retired => None,
+            })
+            .collect();
+        open.sort_unstable();
+        open
+    }
+
+    /// Forgets every operation that was completed, so that a history can be read that is longer than the memory. What is
+    /// open gets new positions, and its values new numbers. Returns what was there before.
+    pub fn forget_completed(&mut self) -> Operations {
+        let open = self.open();
+        let before = std::mem::take(&mut self.operations);
+        for (new, old) in open.into_iter().enumerate() {
+            let process = before.process(old);
+            self.operations.push(&before.get(old));
+            self.processes.insert(process, ProcessState::Open(new));
+        }
+        before
+    }
+
+    /// The number of a value.
+    pub fn intern(&mut self, value: &Value) -> ValueId {
+        self.operations.intern(value)
     }
 
     fn invoke(&mut self, event: Event) -> Result<(), PairError> {
@@ -159,7 +199,7 @@ impl Pairing {
         Ok(())
     }
 
-    fn complete(&mut self, event: Event, outcome: Outcome) -> Result<(), PairError> {
+    fn complete(&mut self, event: Event, outcome: Outcome) -> Result<usize, PairError> {
         let at = match self.processes.get(&event.process) {
             Some(ProcessState::Open(at)) => *at,
             Some(ProcessState::Retired) => return Err(PairError::ReusedAfterInfo(event.process)),
@@ -178,7 +218,7 @@ impl Pairing {
         self.operations.complete(at, event.time, outcome, output, event.error.as_deref());
         let state = if outcome == Outcome::Info { ProcessState::Retired } else { ProcessState::Idle };
         self.processes.insert(event.process, state);
-        Ok(())
+        Ok(at)
     }
 }
 
@@ -265,6 +305,30 @@ mod tests {
         let history = push_all(vec![event(0, EventKind::Invoke, 1), event(1, EventKind::Fail, 1)]).unwrap();
         assert_eq!(history.operations.get(0).output, Value::Null);
         assert_eq!(history.operations.ret(0), Some(Nanos(10)));
+    }
+
+    #[test]
+    fn what_was_completed_can_be_forgotten_while_the_rest_goes_on() {
+        let mut pairing = Pairing::default();
+        for (index, kind, process) in [
+            (0, EventKind::Invoke, 1),
+            (1, EventKind::Invoke, 2),
+            (2, EventKind::Invoke, 3),
+            (3, EventKind::Info, 3),
+            (4, EventKind::Ok, 1),
+        ] {
+            pairing.push(event(index, kind, process)).unwrap();
+        }
+        assert_eq!(pairing.open(), vec![1]);
+        let before = pairing.forget_completed();
+        assert_eq!((before.len(), pairing.operations().len(), pairing.open()), (3, 1, vec![0]));
+        assert_eq!(pairing.push(event(5, EventKind::Ok, 2)), Ok(Some(0)));
+        assert_eq!(pairing.operations().get(0).ret, Some(Nanos(50)));
+        assert_eq!(
+            pairing.push(event(6, EventKind::Invoke, 3)),
+            Err(PairError::ReusedAfterInfo(Process(3))),
+            "who was retired stays so"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::Anomaly;
 use crate::narration::{count, who};
 
 /// The kind of the anomalies.
-const KIND: &str = "nonlinearizable";
+pub(super) const KIND: &str = "nonlinearizable";
 
 /// The most operations that are listed. Repeated values with many unknown outcomes have violations that only the whole
 /// history of a key proves; then the last operations stand for it.

@@ -31,7 +31,7 @@ macro_rules! specified_by {
         }
     };
 }
-use specified_by;
+pub(super) use specified_by;
 
 /// The name of the function of an operation.
 fn function(operations: &history::Operations, at: usize) -> &str {

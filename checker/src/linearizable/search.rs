@@ -9,10 +9,9 @@
 //! dozen steps of any limit. It does not remember the order that it found: a valid history needs no proof, and for an
 //! invalid one [`Answer::Illegal`] names the first return that nothing survives.
 
-use std::hash::Hash;
-
 use super::antichain::{Antichain, projected_bytes};
 use super::bits::Bits;
+use super::extension::Extension;
 use super::object::Object;
 use super::problem::{Event, Problem};
 use super::window::{Configuration, Rules, Window};
@@ -68,13 +67,6 @@ struct Search<'a, O: Object, B> {
     furthest: usize,
 }
 
-/// The sequences from one configuration to the next return.
-struct Extension<S, B> {
-    seen: Antichain<S, B>,
-    frontier: Vec<Configuration<S, B>>,
-    survivors: Vec<Configuration<S, B>>,
-}
-
 struct Spent<'a> {
     meter: &'a mut Meter,
     steps: u64,
@@ -92,7 +84,7 @@ impl<'a, O: Object, B: Bits> Search<'a, O, B> {
     ) -> Self {
         let window = Window::new(problem, rules);
         let branches = vec![Branch { at: 0, configuration: window.start(start.clone()), reach: 1 }];
-        let extension = Extension { seen: Antichain::default(), frontier: Vec::new(), survivors: Vec::new() };
+        let extension = Extension::default();
         let spent = Spent { meter, steps: 0, next_check: 0, limit };
         Self { window, branches, visited: Antichain::default(), extension, spent, furthest: 0 }
     }
@@ -126,7 +118,7 @@ impl<'a, O: Object, B: Bits> Search<'a, O, B> {
             if !event.is_return() {
                 self.window.pass_call(event, configuration);
             } else if configuration.masks.used.has(event.place) {
-                self.window.pass_return();
+                self.window.pass();
                 configuration.masks.forget(event.place);
             } else {
                 return Ok(Some(event));
@@ -146,7 +138,7 @@ impl<'a, O: Object, B: Bits> Search<'a, O, B> {
         if self.extend(event.place, &configuration, reach)? {
             self.branches.push(Branch { at: self.window.at, configuration, reach: reach + 1 });
         }
-        self.window.pass_return();
+        self.window.pass();
         let survivors = &mut self.extension.survivors;
         survivors.iter_mut().for_each(|survivor| survivor.masks.forget(event.place));
         survivors.sort_by_cached_key(|survivor| self.window.burden(survivor));
@@ -167,21 +159,16 @@ impl<'a, O: Object, B: Bits> Search<'a, O, B> {
     /// Once the target is optional a sequence matters only if the target itself ends it: everything else in it may as
     /// well wait until after the return.
     fn extend(&mut self, target: u32, from: &Configuration<O::State, B>, reach: u32) -> Result<bool, Limit> {
-        self.extension.begin(&self.window, target, from);
+        self.extension.begin();
+        self.extension.add_source(&self.window, target, from.clone());
         for _ in 0..reach {
-            let frontier = std::mem::take(&mut self.extension.frontier);
+            let frontier = self.extension.take_frontier();
             for configuration in &frontier {
                 self.spend_step()?;
-                for candidate in self.window.candidates(configuration) {
-                    self.spent.steps += 1;
-                    if let Some(next) = self.window.linearize(configuration, candidate) {
-                        let was_optional = configuration.masks.optional.has(target);
-                        self.extension.reach(&self.window, target, next, was_optional);
-                    }
-                }
+                self.spent.steps += self.extension.step_from(&self.window, target, configuration);
             }
         }
-        Ok(!self.extension.frontier.is_empty())
+        Ok(self.extension.has_frontier())
     }
 
     fn spend_step(&mut self) -> Result<(), Limit> {
@@ -209,52 +196,5 @@ impl<'a, O: Object, B: Bits> Search<'a, O, B> {
             projected_bytes::<Branch<O::State, B>>(self.branches.len(), self.branches.capacity(), more);
         let sets = self.visited.projected_bytes(more, heap) + self.extension.projected_bytes(more, heap);
         self.window.problem.bytes() + branches + (2 * heap * (self.branches.len() + more)) as u64 + sets
-    }
-}
-
-impl<S: Clone + Eq + Hash, B: Bits> Extension<S, B> {
-    fn begin<O: Object<State = S>>(
-        &mut self,
-        window: &Window<'_, O, B>,
-        target: u32,
-        from: &Configuration<S, B>,
-    ) {
-        self.seen.clear();
-        self.survivors.clear();
-        self.frontier.clear();
-        if from.masks.optional.has(target) {
-            self.survivors.push(from.clone());
-        }
-        self.seen.insert(window, from.state.clone(), &from.masks);
-        self.frontier.push(from.clone());
-    }
-
-    fn reach<O: Object<State = S>>(
-        &mut self,
-        window: &Window<'_, O, B>,
-        target: u32,
-        next: Configuration<S, B>,
-        was_optional: bool,
-    ) {
-        if next.masks.used.has(target) {
-            self.survivors.push(next);
-            return;
-        }
-        if next.masks.optional.has(target) && !was_optional {
-            self.survivors.push(next.clone());
-        }
-        if self.seen.insert(window, next.state.clone(), &next.masks) {
-            self.frontier.push(next);
-        }
-    }
-
-    fn projected_bytes(&self, more: usize, heap: usize) -> u64 {
-        let lists = [&self.frontier, &self.survivors];
-        let lists = lists.map(|list| {
-            projected_bytes::<Configuration<S, B>>(list.len(), list.capacity(), more)
-                + (2 * heap * (list.len() + more)) as u64
-        });
-        // The frontier that is being left is not longer than what `seen` holds.
-        lists[0] + lists[1] + 2 * self.seen.projected_bytes(more, heap)
     }
 }

@@ -127,7 +127,17 @@ impl<'a, O: Object, B: Bits> Window<'a, O, B> {
 
     /// Passes a call, and opens it in the configuration.
     pub(super) fn pass_call(&mut self, event: Event, configuration: &mut Configuration<O::State, B>) {
+        self.pass();
+        self.open_in(event, configuration);
+    }
+
+    /// Passes the next event. After a return, configurations forget the slot: [`Masks::forget`].
+    pub(super) fn pass(&mut self) {
         self.move_to(self.at + 1);
+    }
+
+    /// Opens a call that was just passed.
+    pub(super) fn open_in(&self, event: Event, configuration: &mut Configuration<O::State, B>) {
         if event.kind == EventKind::Ghost {
             return;
         }
@@ -136,11 +146,6 @@ impl<'a, O: Object, B: Bits> Window<'a, O, B> {
         } else {
             configuration.masks.optional.add(event.place);
         }
-    }
-
-    /// Passes a return. Configurations beyond it forget the slot: [`Masks::forget`].
-    pub(super) fn pass_return(&mut self) {
-        self.move_to(self.at + 1);
     }
 
     /// What may take effect next and whose effect is worth a branch.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 
 use super::simulate::operation;
+use crate::linearizable::stream::tests::streamed;
 use crate::rows::Rows;
 use crate::{Budget, CheckOutcome, Spec, linearizable};
 
@@ -257,6 +258,20 @@ fn agrees(spec: Spec, moves: &[Move], lied: Option<(usize, usize)>) -> Result<()
     let expected = exhaustive(spec, &rows.operations);
     prop_assert!(expected || lied.is_some(), "what was played is legal");
     prop_assert_eq!(verdict(spec, &rows) != CheckOutcome::Violation, expected, "{}: {:#?}", spec, rows);
+    // However a history is cut, following it gives the same answer.
+    let mut rolls = moves.iter().map(|(_, _, roll)| *roll).cycle();
+    for cuts in [0, 64, 255] {
+        let is_cut = || rolls.next().is_some_and(|roll| roll < cuts);
+        if let Some(outcome) = streamed(spec, &rows, is_cut) {
+            prop_assert_eq!(
+                outcome != CheckOutcome::Violation,
+                expected,
+                "{} in a stream: {:#?}",
+                spec,
+                rows
+            );
+        }
+    }
     Ok(())
 }
 
