@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use checker::{Budget, CheckError, Spec, Verdict, decide, decide_history, linearizable};
-use history::foreign::{Format, ModelGuess, read_history_as};
+use checker::{Budget, CheckError, Claim, Finding, Spec, Verdict, decide, decide_history};
+use history::foreign::{EventReader, Format, ModelGuess, ReadOptions};
 use history::{
     Event, EventKind, History, Operation, Outcome, RunEvent, RunInfo, RunPaths, Torn, read_history,
     read_run_events,
@@ -23,6 +23,16 @@ pub(crate) struct Judged {
 
 /// Judges the files of a run directory. `more` are run events that could not be recorded.
 pub(crate) fn run(paths: &RunPaths, budget: &Budget, more: &[RunEvent]) -> anyhow::Result<Judged> {
+    run_as(paths, None, budget, more)
+}
+
+/// Judges the files of a run directory, by another claim than its own if there is one.
+fn run_as(
+    paths: &RunPaths,
+    claim: Option<Claim>,
+    budget: &Budget,
+    more: &[RunEvent],
+) -> anyhow::Result<Judged> {
     let info: RunInfo = read_json(&paths.run())?;
     let (history, torn) = read_history(&paths.history())?;
     let mut remarks = torn_remark(&paths.history(), torn.as_ref());
@@ -31,13 +41,9 @@ pub(crate) fn run(paths: &RunPaths, budget: &Budget, more: &[RunEvent]) -> anyho
     events.extend_from_slice(more);
     let workload = workload(&info.workload)?;
     let load_seconds = info.time_limit_ms as f64 / 1000.0;
-    let verdict = decide(
-        &info,
-        &history,
-        &events,
-        workload.check(&history, budget),
-        &workload.requirements(load_seconds),
-    );
+    let required = workload.requirements(load_seconds);
+    let findings = Judge::of_workload(workload, claim)?.check(&history, budget);
+    let verdict = decide(&info, &history, &events, findings, &required);
     Ok(Judged { run: Some(paths.clone()), verdict, remarks })
 }
 
@@ -47,52 +53,113 @@ pub(crate) struct Reading {
     pub(crate) format: Option<Format>,
     pub(crate) workload: Option<String>,
     pub(crate) model: Option<Spec>,
+    /// Whether the values of Jepsen's formats are `[key value]`.
+    pub(crate) independent: Option<bool>,
+    /// Does not keep a run directory from being judged as such.
+    pub(crate) claim: Option<Claim>,
 }
 
 impl Reading {
     fn says_nothing(&self) -> bool {
-        self.format.is_none() && self.workload.is_none() && self.model.is_none()
+        self.format.is_none() && self.workload.is_none() && self.model.is_none() && self.independent.is_none()
     }
 }
 
 /// What a history is judged by.
 enum Judge {
     Workload(Box<dyn Workload>),
-    Model(Spec),
+    Model(Spec, Claim),
+}
+
+impl Judge {
+    /// The checkers of the workload, or its model and the claim.
+    fn of_workload(workload: Box<dyn Workload>, claim: Option<Claim>) -> anyhow::Result<Self> {
+        let Some(claim) = claim else { return Ok(Self::Workload(workload)) };
+        let name = workload.name();
+        let spec = name.parse().with_context(|| format!("workload `{name}` has no --consistency"))?;
+        Self::of_model(spec, Some(claim))
+    }
+
+    /// Linearizability, unless something else is claimed.
+    fn of_model(spec: Spec, claim: Option<Claim>) -> anyhow::Result<Self> {
+        let claim = claim.unwrap_or(Claim::Linearizable);
+        if claim.supports(spec) {
+            return Ok(Self::Model(spec, claim));
+        }
+        let names = |supported: Vec<&str>| supported.join(", ");
+        let models = Spec::ALL.into_iter().filter(|spec| claim.supports(*spec)).map(Spec::name).collect();
+        let claims = Claim::ALL.into_iter().filter(|claim| claim.supports(spec)).map(Claim::name).collect();
+        bail!(
+            "`{claim}` is defined for {}, but the model here is `{spec}`, which can be judged by --consistency {}",
+            names(models),
+            names(claims)
+        )
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Workload(workload) => workload.name(),
+            Self::Model(spec, _) => spec.name(),
+        }
+    }
+
+    fn check(&self, history: &History, budget: &Budget) -> Result<Vec<Finding>, CheckError> {
+        match self {
+            Self::Workload(workload) => workload.check(history, budget),
+            Self::Model(spec, claim) => claim.judge(*spec, history, budget),
+        }
+    }
 }
 
 /// Judges a history: with everything that lies beside it when it is part of a run directory, else alone.
 pub(crate) fn file(path: &Path, reading: &Reading, budget: &Budget) -> anyhow::Result<Judged> {
     let beside = RunPaths::containing(path).filter(|p| path.is_dir() || same_file(path, &p.history()));
-    if let Some(paths) = beside.filter(|_| reading.says_nothing()) {
-        return run(&paths, budget, &[]);
+    if let Some(paths) = beside.as_ref().filter(|_| reading.says_nothing()) {
+        return run_as(paths, reading.claim, budget, &[]);
     }
+    let path = &beside.filter(|_| path.is_dir()).map_or_else(|| path.to_owned(), |paths| paths.history());
     // Workloads are our own, and so are their histories.
     let format = reading.format.or(reading.workload.as_ref().map(|_| Format::Jsonl));
-    let (history, torn) = match read_history_as(path, format) {
+    let options = ReadOptions { format, independent: reading.independent };
+    let (reader, history) = read(path, options)?;
+    let claim = reading.claim.map_or_else(|| header_claim(path, &reader), |claim| Ok(Some(claim)))?;
+    let judge = match (reading.model, &reading.workload) {
+        (Some(model), _) => Judge::of_model(model, claim)?,
+        (None, Some(name)) => Judge::of_workload(workload(name)?, claim)?,
+        (None, None) => detect(path, &history, claim)?,
+    };
+    let mut verdict = decide_history(&history, judge.check(&history, budget))
+        .map_err(|error: CheckError| anyhow::anyhow!("{}: {error}", path.display()))?;
+    judge.name().clone_into(&mut verdict.workload);
+    let mut remarks = torn_remark(path, reader.torn());
+    remarks.extend(skipped_remark(reader.skipped()));
+    Ok(Judged { run: None, verdict, remarks })
+}
+
+fn read(path: &Path, options: ReadOptions) -> anyhow::Result<(EventReader, History)> {
+    let mut reader = match EventReader::open_with(path, options) {
         Err(error) if path.is_dir() => {
             bail!(
                 "{} is no run directory, it has no run.json; nor is it another history: {error}",
                 path.display()
             )
         }
-        read => read?,
+        opened => opened?,
     };
-    let judge = match (reading.model, &reading.workload) {
-        (Some(model), _) => Judge::Model(model),
-        (None, Some(name)) => Judge::Workload(workload(name)?),
-        (None, None) => detect(path, &history)?,
-    };
-    let (name, findings) = match &judge {
-        Judge::Workload(workload) => (workload.name(), workload.check(&history, budget)),
-        Judge::Model(spec) => {
-            (spec.name(), linearizable(*spec, &history, budget).map(|finding| vec![finding]))
-        }
-    };
-    let mut verdict = decide_history(&history, findings)
-        .map_err(|error: CheckError| anyhow::anyhow!("{}: {error}", path.display()))?;
-    verdict.workload = name.to_owned();
-    Ok(Judged { run: None, verdict, remarks: torn_remark(path, torn.as_ref()) })
+    let history = reader.read_history()?;
+    Ok((reader, history))
+}
+
+/// What the header claims, unless that is what is judged anyway.
+fn header_claim(path: &Path, reader: &EventReader) -> anyhow::Result<Option<Claim>> {
+    let name = reader.header().map_or("", |header| header.claim.as_str());
+    let claim = (!name.is_empty()).then(|| name.parse()).transpose().with_context(|| {
+        format!(
+            "{}: its header claims what cannot be judged; say what to judge with --consistency",
+            path.display()
+        )
+    })?;
+    Ok(claim.filter(|claim| *claim != Claim::Linearizable))
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {
@@ -107,6 +174,18 @@ fn torn_remark(path: &Path, torn: Option<&Torn>) -> Vec<String> {
     .collect()
 }
 
+/// What is said of records that no client made.
+pub(crate) fn skipped_remark(skipped: u64) -> Option<String> {
+    let what = match skipped {
+        0 => return None,
+        1 => "1 record is no operation of a client (the nemesis, another line of a log) and is".to_owned(),
+        _ => format!(
+            "{skipped} records are no operations of clients (the nemesis, other lines of a log) and are"
+        ),
+    };
+    Some(format!("{what} left out"))
+}
+
 fn workload(name: &str) -> anyhow::Result<Box<dyn Workload>> {
     workloads::find(name).with_context(|| {
         let known: Vec<&str> = workloads::all().iter().map(|w| w.name()).collect();
@@ -115,15 +194,15 @@ fn workload(name: &str) -> anyhow::Result<Box<dyn Workload>> {
 }
 
 /// What the header names, or what the functions of the operations fit.
-fn detect(path: &Path, history: &History) -> anyhow::Result<Judge> {
+fn detect(path: &Path, history: &History, claim: Option<Claim>) -> anyhow::Result<Judge> {
     let named =
         history.header.as_ref().map(|header| header.workload.as_str()).filter(|name| !name.is_empty());
     if let Some(name) = named {
         return match name.parse() {
             Ok(spec) if workloads::find(name).is_none() || !has_final_reads(history) => {
-                Ok(Judge::Model(spec))
+                Judge::of_model(spec, claim)
             }
-            _ => Ok(Judge::Workload(workload(name)?)),
+            _ => Judge::of_workload(workload(name)?, claim),
         };
     }
     let mut guess = ModelGuess::default();
@@ -131,7 +210,7 @@ fn detect(path: &Path, history: &History) -> anyhow::Result<Judge> {
         guess.observe(&as_event(operation));
     }
     match guess.model() {
-        Some(model) => Ok(Judge::Model(model.parse()?)),
+        Some(model) => Judge::of_model(model.parse()?, claim),
         None if guess.candidates().is_empty() => bail!(
             "{}: no model has all the functions of this history; `shakedown list models` lists what can be judged",
             path.display()

@@ -73,3 +73,12 @@ fn verdicts_of_several_files_are_a_json_object_a_line() {
     assert_eq!(lines.len(), 2);
     assert!(lines.iter().all(|line| line["verdict"]["outcome"] == "valid"), "{lines:?}");
 }
+
+#[test]
+fn records_that_no_client_made_are_told() {
+    let output = shakedown(&["check", &sample("register.edn")]);
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert!(words.contains("note:") && words.contains("nemesis"), "{words}");
+    let output = shakedown(&["check", &sample("own.jsonl")]);
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}

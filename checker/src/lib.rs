@@ -16,9 +16,10 @@
 //! ```
 //!
 //! Start reading at [`verdict`] (what a check answers), then at [`mod@linearizable`] and [`mod@set_full`]; weaker claims
-//! are judged by [`mod@sequential`] and [`sessions`]. What objects do when nothing happens at the same time is in [`model`].
+//! are judged by [`mod@sequential`] and [`sessions`]; [`claim`] names them all. What objects do when nothing happens at the same time is in [`model`].
 
 pub mod always;
+pub mod claim;
 pub mod coverage;
 pub mod decide;
 pub mod error;
@@ -35,13 +36,14 @@ mod narration;
 #[cfg(test)]
 mod rows;
 
+pub use claim::Claim;
 pub use coverage::Requirements;
 pub use decide::{decide, decide_history};
 pub use error::CheckError;
 pub use linearizable::stream::{Broken, Standing, Stream, StreamError};
 pub use linearizable::{linearizable, linearizable_register};
 pub use sequential::sequential;
-pub use sessions::session_guarantees;
+pub use sessions::{session_guarantee, session_guarantees};
 pub use set_full::set_full;
 pub use spec::Spec;
 pub use verdict::{

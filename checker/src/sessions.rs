@@ -47,25 +47,40 @@ pub(crate) mod trace;
 const MAX_ANOMALIES: usize = 5;
 
 /// One of the four.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Guarantee {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Guarantee {
+    /// What a session has read it does not unread.
     MonotonicReads,
+    /// A session sees its own writes.
     ReadYourWrites,
+    /// The writes of a session have its order for everybody.
     MonotonicWrites,
+    /// A write comes after what its session had read.
     WritesFollowReads,
 }
 
 impl Guarantee {
-    const ALL: [Self; 4] =
+    /// All of them.
+    pub const ALL: [Self; 4] =
         [Self::MonotonicReads, Self::ReadYourWrites, Self::MonotonicWrites, Self::WritesFollowReads];
 
     /// The name in verdicts, which is also the kind of its anomalies.
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::MonotonicReads => "monotonic-reads",
             Self::ReadYourWrites => "read-your-writes",
             Self::MonotonicWrites => "monotonic-writes",
             Self::WritesFollowReads => "writes-follow-reads",
+        }
+    }
+
+    /// What it promises, in a line.
+    pub fn promise(self) -> &'static str {
+        match self {
+            Self::MonotonicReads => "a session reads nothing older than what it read before",
+            Self::ReadYourWrites => "a session reads nothing older than what it wrote before",
+            Self::MonotonicWrites => "everybody sees the writes of a session in its order",
+            Self::WritesFollowReads => "whoever sees a write sees what its session had read before",
         }
     }
 
@@ -92,15 +107,28 @@ impl Guarantee {
 /// When an operation is not one of a register.
 pub fn session_guarantees(history: &History, budget: &Budget) -> Result<Vec<Finding>, CheckError> {
     let trace = Trace::read(history)?;
-    let findings = Guarantee::ALL.map(|guarantee| {
-        // Every guarantee gets its share of the time, so that one that is expensive does not starve the others.
-        let share = Budget { time: budget.time / Guarantee::ALL.len() as u32, ..*budget };
-        let mut meter = Meter::start(&share);
-        meter.hold(trace.bytes());
-        let judged = judge(&trace, guarantee, &mut meter);
-        finding(&history.operations, &trace, guarantee, judged, &meter, &share)
-    });
-    Ok(findings.into())
+    // Every guarantee gets its share of the time, so that one that is expensive does not starve the others.
+    let share = Budget { time: budget.time / Guarantee::ALL.len() as u32, ..*budget };
+    Ok(Guarantee::ALL.map(|guarantee| examine(history, &trace, guarantee, &share)).into())
+}
+
+/// Judges one of the session guarantees, as [`session_guarantees`] does, with the whole budget.
+///
+/// # Errors
+/// When an operation is not one of a register.
+pub fn session_guarantee(
+    guarantee: Guarantee,
+    history: &History,
+    budget: &Budget,
+) -> Result<Finding, CheckError> {
+    Ok(examine(history, &Trace::read(history)?, guarantee, budget))
+}
+
+fn examine(history: &History, trace: &Trace, guarantee: Guarantee, budget: &Budget) -> Finding {
+    let mut meter = Meter::start(budget);
+    meter.hold(trace.bytes());
+    let judged = judge(trace, guarantee, &mut meter);
+    finding(&history.operations, trace, guarantee, judged, &meter, budget)
 }
 
 /// What is known about one guarantee.

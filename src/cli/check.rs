@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use checker::{Budget, Spec, Verdict};
+use checker::{Budget, Claim, Spec, Verdict};
 use history::foreign::Format;
 use serde_json::json;
 
@@ -25,6 +25,13 @@ pub(super) struct Args {
     /// Their format (jsonl, edn, jepsen-log, porcupine-kv, elle-json, etcd-operations), when it is not to be found out
     #[arg(long)]
     format: Option<Format>,
+    /// Whether the values of a Jepsen history are `[key value]`, when it is not to be found out
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    independent: Option<bool>,
+    /// What is claimed: linearizable, sequential, sessions, or one of the session guarantees (see `list claims`)
+    /// [default: what the history claims, else linearizable]
+    #[arg(long, value_name = "CLAIM")]
+    consistency: Option<Claim>,
     /// How long the checkers may take for a file, in seconds
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     check_time_limit: u64,
@@ -41,7 +48,13 @@ pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
         time: Duration::from_secs(args.check_time_limit),
         memory_bytes: args.check_memory_limit << 20,
     };
-    let reading = Reading { format: args.format, workload: args.workload.clone(), model: args.model };
+    let reading = Reading {
+        format: args.format,
+        workload: args.workload.clone(),
+        model: args.model,
+        independent: args.independent,
+        claim: args.consistency,
+    };
     match &args.files[..] {
         [file] => one(file, &reading, &budget, args.json),
         files => Ok(many(files, &reading, &budget, args.json)),
@@ -71,7 +84,7 @@ fn many(files: &[PathBuf], reading: &Reading, budget: &Budget, as_json: bool) ->
         match judged {
             Ok(judged) => {
                 tell_remarks(&judged);
-                println!("{}", line(file, &judged.verdict, took, as_json));
+                println!("{}", line(file, &judged.verdict, reading.claim, took, as_json));
             }
             Err(error) if as_json => println!("{}", json!({"file": file, "error": format!("{error:#}")})),
             Err(error) => println!("{:<14}  {error:#}", "unreadable"),
@@ -82,15 +95,16 @@ fn many(files: &[PathBuf], reading: &Reading, budget: &Budget, as_json: bool) ->
     order.into_iter().find(|code| codes.contains(code)).unwrap_or(exit::VALID)
 }
 
-fn line(file: &Path, verdict: &Verdict, took: Duration, as_json: bool) -> String {
+fn line(file: &Path, verdict: &Verdict, claim: Option<Claim>, took: Duration, as_json: bool) -> String {
     let operations = verdict.operations.ok + verdict.operations.fail + verdict.operations.info;
     let milliseconds = took.as_secs_f64() * 1e3;
     if as_json {
         return json!({"file": file, "milliseconds": milliseconds, "verdict": verdict}).to_string();
     }
     let outcome = serde_json::to_value(verdict.outcome).unwrap_or_default();
+    let claim = claim.map_or_else(String::new, |claim| format!("{claim:<20}  "));
     let mut line = format!(
-        "{:<14}  {:<18}  {operations:>9} operations  {milliseconds:>10.1} ms  {}",
+        "{:<14}  {:<18}  {claim}{operations:>9} operations  {milliseconds:>10.1} ms  {}",
         outcome.as_str().unwrap_or_default(),
         verdict.workload,
         file.display()

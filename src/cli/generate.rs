@@ -1,16 +1,14 @@
 //! `shakedown generate`: simulate an object and write the history that its clients record.
 
-use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use history::event::FORMAT_VERSION;
 use history::{Header, HistoryWriter, Nanos};
 use workloads::simulate::{SimulatedModel, Simulation, Summary, THINK_TIME_LIMIT, UNIT_NS, simulate_paced};
 
+use super::output::{self, Existing, cannot_write};
 use super::usage;
 use crate::exit;
 
@@ -50,12 +48,10 @@ pub(super) struct Args {
 pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
     let simulation = simulation(args)?;
     let think_time = think_time(args.think)?;
-    let summary = match write(&simulation, think_time, &args.out) {
-        Ok(summary) => summary,
-        // Whoever reads the standard output has seen enough.
-        Err(error) if is_broken_pipe(&error) => return Ok(exit::VALID),
-        Err(error) => return Err(error),
-    };
+    let written = output::write(&args.out, Existing::Replaced, |output| {
+        write_to(output, &simulation, think_time).with_context(|| cannot_write(&args.out))
+    })?;
+    let Some(summary) = written else { return Ok(exit::VALID) };
     eprint!("{}", said(&simulation, &summary));
     let found = summary.violations.len();
     if found < simulation.violations as usize {
@@ -94,22 +90,6 @@ fn think_time(durations: f64) -> anyhow::Result<Nanos> {
     Ok(Nanos((durations * UNIT_NS as f64) as u64))
 }
 
-fn write(simulation: &Simulation, think_time: Nanos, out: &Path) -> anyhow::Result<Summary> {
-    let cannot_write = || format!("cannot write {}", out.display());
-    if out == Path::new("-") {
-        return write_to(io::stdout().lock(), simulation, think_time)
-            .context("cannot write to the standard output");
-    }
-    let mut file = File::create(out).map_err(|error| usage(format!("{}: {error}", cannot_write())))?;
-    if out.extension().is_some_and(|extension| extension == "gz") {
-        let mut gzip = GzEncoder::new(file, Compression::fast());
-        let summary = write_to(&mut gzip, simulation, think_time).with_context(cannot_write)?;
-        gzip.finish().with_context(cannot_write)?;
-        return Ok(summary);
-    }
-    write_to(&mut file, simulation, think_time).with_context(cannot_write)
-}
-
 fn write_to(output: impl Write, simulation: &Simulation, think_time: Nanos) -> io::Result<Summary> {
     let mut writer = HistoryWriter::new(output, &header(simulation.model))?;
     let summary = simulate_paced(simulation, think_time, |mut event| writer.append(&mut event))?;
@@ -140,10 +120,6 @@ fn said(simulation: &Simulation, summary: &Summary) -> String {
         text += &format!("{:>12} {}: operation {}\n", "violation:", violation.what, operations.join(" and "));
     }
     text
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `shakedown list`: what can be named on the command line.
 
-use checker::Spec;
+use checker::{Claim, Spec};
 
 use crate::exit;
 
@@ -16,6 +16,7 @@ enum What {
     Workloads,
     Nemeses,
     Models,
+    Claims,
 }
 
 pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
@@ -27,6 +28,10 @@ pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
         What::Models => {
             Spec::ALL.iter().map(|spec| (spec.to_string(), spec.functions().to_owned())).collect()
         }
+        What::Claims => Claim::ALL
+            .iter()
+            .map(|claim| (claim.to_string(), format!("{} ({})", claim.promise(), models(*claim))))
+            .collect(),
         What::Nemeses => nemesis::Kind::ALL
             .iter()
             .map(|kind| (kind.to_string(), format!("{} (needs: {})", kind.summary(), kind.needs())))
@@ -37,4 +42,11 @@ pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
         println!("{name:width$}  {description}");
     }
     Ok(exit::VALID)
+}
+
+/// The models that a claim can be made of.
+fn models(claim: Claim) -> String {
+    let names: Vec<&str> =
+        Spec::ALL.into_iter().filter(|spec| claim.supports(*spec)).map(Spec::name).collect();
+    if names.len() == Spec::ALL.len() { "every model".to_owned() } else { names.join(", ") }
 }

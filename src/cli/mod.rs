@@ -2,10 +2,12 @@
 
 mod check;
 mod doctor;
+mod export;
 mod generate;
 mod guardian;
 mod list;
 mod node;
+mod output;
 mod report;
 mod rerun;
 mod run;
@@ -32,6 +34,8 @@ enum Command {
     Check(check::Args),
     /// Simulate an object and write the history, right or with violations, to measure and test checkers
     Generate(generate::Args),
+    /// Write a history for other checkers: Knossos, Elle
+    Export(export::Args),
     /// Write the report of a run directory again
     Report(report::Args),
     /// Repeat a run with its templates and its very schedule
@@ -55,6 +59,7 @@ pub(crate) fn main() -> u8 {
         Command::Run(args) => run::main(args),
         Command::Check(args) => check::main(&args),
         Command::Generate(args) => generate::main(&args),
+        Command::Export(args) => export::main(&args),
         Command::Report(args) => report::main(&args),
         Command::Rerun(args) => rerun::main(&args),
         Command::List(args) => list::main(&args),

@@ -101,6 +101,18 @@ impl EventReader {
         }
     }
 
+    /// The history of all events that were not returned yet. What was torn off and what was skipped is known then.
+    ///
+    /// # Errors
+    /// As [`Self::next_event`], and when the events break a rule of histories.
+    pub fn read_history(&mut self) -> Result<History, ReadError> {
+        let mut pairing = Pairing::default();
+        while let Some(event) = self.next_event()? {
+            pairing.push(event).map_err(|error| self.error(error.to_string()))?;
+        }
+        Ok(pairing.finish(self.header().cloned()))
+    }
+
     /// The format that is read.
     pub fn format(&self) -> Format {
         self.format
@@ -158,11 +170,8 @@ pub fn read_history_as(path: &Path, format: Option<Format>) -> Result<(History, 
 /// As [`read_history_as`].
 pub fn read_history_with(path: &Path, options: ReadOptions) -> Result<(History, Option<Torn>), ReadError> {
     let mut reader = EventReader::open_with(path, options)?;
-    let mut pairing = Pairing::default();
-    while let Some(event) = reader.next_event()? {
-        pairing.push(event).map_err(|error| reader.error(error.to_string()))?;
-    }
-    Ok((pairing.finish(reader.header().cloned()), reader.torn().cloned()))
+    let history = reader.read_history()?;
+    Ok((history, reader.torn().cloned()))
 }
 
 /// Where records come from.
@@ -239,8 +248,7 @@ impl Records {
         if contrary.is_none() || shows_independence(record) != contrary {
             return Ok(());
         }
-        let reason =
-            "this operation and those before it disagree whether values are `[key value]`; say which holds";
+        let reason = "this operation and those before it disagree whether values are `[key value]`; say which with `independent` (true or false)";
         Err(self.error(record.line, reason.into()))
     }
 
