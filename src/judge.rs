@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use checker::{Budget, CheckError, Claim, Finding, Spec, Verdict, decide, decide_history};
 use history::foreign::{EventReader, Format, ModelGuess, ReadOptions};
 use history::{
-    Event, EventKind, History, Operation, Outcome, RunEvent, RunInfo, RunPaths, Torn, read_history,
+    Event, EventKind, Header, History, Operation, Outcome, RunEvent, RunInfo, RunPaths, Torn, read_history,
     read_run_events,
 };
 use workloads::Workload;
@@ -166,7 +166,7 @@ fn same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
-fn torn_remark(path: &Path, torn: Option<&Torn>) -> Vec<String> {
+pub(crate) fn torn_remark(path: &Path, torn: Option<&Torn>) -> Vec<String> {
     torn.map(|torn| {
         format!("{}:{}: {}; judged on the whole lines before it", path.display(), torn.line, torn.reason)
     })
@@ -221,6 +221,29 @@ fn detect(path: &Path, history: &History, claim: Option<Claim>) -> anyhow::Resul
             guess.candidates().join(" or ")
         ),
     }
+}
+
+/// The model by which a history with this header can be judged while it grows; `None` when only the whole file tells.
+pub(crate) fn model_to_follow(
+    path: &Path,
+    reading: &Reading,
+    header: Option<&Header>,
+) -> anyhow::Result<Option<Spec>> {
+    let claimed =
+        header.is_none_or(|header| ["", Claim::Linearizable.name()].contains(&header.claim.as_str()));
+    let is_linearizable = reading.claim.map_or(claimed, |claim| claim == Claim::Linearizable);
+    if let Some(model) = reading.model {
+        return Ok(is_linearizable.then_some(model));
+    }
+    let named = header.map(|header| header.workload.as_str()).filter(|name| !name.is_empty());
+    let name = reading.workload.as_deref().or(named).with_context(|| {
+        format!(
+            "{} does not say what made it; say how to judge it with --model or --workload",
+            path.display()
+        )
+    })?;
+    let model = workloads::find(name).map_or_else(|| name.parse().ok(), |workload| workload.model());
+    Ok(model.filter(|_| is_linearizable))
 }
 
 /// How many operations are looked at to guess the model.

@@ -11,6 +11,7 @@ mod cli;
 mod digest;
 mod exit;
 mod expect;
+mod follow;
 mod judge;
 mod plan;
 mod run;

@@ -38,6 +38,9 @@ pub(crate) struct Plan {
     /// Not part of the identity: it judges a run and does not change it.
     #[serde(skip)]
     pub(crate) expect: String,
+    /// End the load at the first violation. Not part of the identity: until then nothing is different.
+    #[serde(skip)]
+    pub(crate) fail_fast: bool,
 }
 
 impl Plan {
@@ -104,6 +107,7 @@ impl Plan {
             schedule: info.schedule.clone(),
             binary: (!own).then(|| PathBuf::from(&info.target_binary)),
             expect: info.expect.clone(),
+            fail_fast: false,
         })
     }
 
@@ -139,6 +143,9 @@ impl Plan {
         }
         if let Some(binary) = &self.binary {
             command.push_str(&format!(" --binary {}", binary.display()));
+        }
+        if self.fail_fast {
+            command.push_str(" --fail-fast");
         }
         if self.expect != "valid" {
             command.push_str(&format!(" --expect {}", self.expect));

@@ -16,6 +16,24 @@ pub(crate) const DATA_LIMIT_BYTES: u64 = 256 << 20;
 /// The most attempts under one plan.
 const ATTEMPT_LIMIT: u32 = 100_000;
 
+/// Where the history of a run is by now: when the run ends, its history is compressed and its directory gets another name.
+pub(crate) fn history_by_now(path: &Path) -> PathBuf {
+    if path.exists() {
+        return path.to_owned();
+    }
+    let dir = path.parent().unwrap_or(path);
+    let ended =
+        dir.to_str().and_then(|dir| dir.strip_suffix(PARTIAL)).map_or_else(|| dir.to_owned(), PathBuf::from);
+    [dir.to_owned(), ended]
+        .into_iter()
+        .map(|dir| RunPaths::new(dir).history())
+        .find(|history| history.exists())
+        .unwrap_or_else(|| path.to_owned())
+}
+
+/// How the directory of a run ends that is not over.
+const PARTIAL: &str = ".partial";
+
 /// A run directory that is being written.
 #[derive(Debug)]
 pub(crate) struct OpenRun {
@@ -36,7 +54,7 @@ impl OpenRun {
             if store.join(&run_id).exists() {
                 continue;
             }
-            let partial = store.join(format!("{run_id}.partial"));
+            let partial = store.join(format!("{run_id}{PARTIAL}"));
             match fs::create_dir(&partial) {
                 Ok(()) => return Ok(Self { store, run_id, paths: RunPaths::new(partial) }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use history::{FaultPhase, History, RunEvent, RunInfo};
+use history::{FaultPhase, Header, History, RunEvent, RunInfo};
 
 use crate::coverage::{Requirements, coverage, tallies};
 use crate::{CheckError, CheckOutcome, Counts, Coverage, FaultTally, Finding, RunOutcome, Verdict, always};
@@ -52,11 +52,18 @@ pub fn decide(
 }
 
 /// Decides a history that stands alone: no faults, no logs, no coverage to ask for.
+///
+/// # Errors
+/// Those of the findings.
 pub fn decide_history(
     history: &History,
     findings: Result<Vec<Finding>, CheckError>,
 ) -> Result<Verdict, CheckError> {
-    let header = history.header.as_ref();
+    Ok(decide_counted(history.header.as_ref(), Counts::of(history), findings?))
+}
+
+/// The same for a history that is not in memory: its header, how its operations ended, and what was found in it.
+pub fn decide_counted(header: Option<&Header>, operations: Counts, findings: Vec<Finding>) -> Verdict {
     let mut verdict = Verdict {
         schema: 1,
         run_id: header.map(|h| h.run_id.clone()).unwrap_or_default(),
@@ -67,7 +74,7 @@ pub fn decide_history(
         workload: header.map(|h| h.workload.clone()).unwrap_or_default(),
         nemesis: Vec::new(),
         seed: 0,
-        operations: Counts::of(history),
+        operations,
         checks: Vec::new(),
         anomalies: Vec::new(),
         faults: Vec::<FaultTally>::new(),
@@ -77,8 +84,8 @@ pub fn decide_history(
     if verdict.operations.ok == 0 {
         verdict.coverage.missing.push("no operation of the history ended ok".into());
     }
-    conclude(&mut verdict, findings?, &[]);
-    Ok(verdict)
+    conclude(&mut verdict, findings, &[]);
+    verdict
 }
 
 fn conclude(verdict: &mut Verdict, found: Vec<Finding>, infrastructure: &[String]) {

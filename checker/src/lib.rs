@@ -38,7 +38,7 @@ mod rows;
 
 pub use claim::Claim;
 pub use coverage::Requirements;
-pub use decide::{decide, decide_history};
+pub use decide::{decide, decide_counted, decide_history};
 pub use error::CheckError;
 pub use linearizable::stream::{Broken, Standing, Stream, StreamError};
 pub use linearizable::{linearizable, linearizable_register};

@@ -61,11 +61,34 @@ pub struct Torn {
 /// What is said of a gzip file that was cut.
 pub(crate) const CUT_STREAM: &str = "the compressed stream ends too early";
 
+/// How a gzip file begins.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// A file to which another process still adds.
+struct GrowingFile {
+    file: File,
+    wait: Box<dyn FnMut() -> bool>,
+    is_over: bool,
+}
+
+impl Read for GrowingFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.file.read(buffer)?;
+            if read > 0 || self.is_over {
+                return Ok(read);
+            }
+            // What was added before the end was known is still read.
+            self.is_over = !(self.wait)();
+        }
+    }
+}
+
 /// Opens a file, plain or gzip.
 pub(crate) fn open_input(path: &Path) -> Result<Box<dyn BufRead>, ReadError> {
     let io_error = |source| ReadError::Io { path: path.to_owned(), source };
     let mut file = BufReader::new(File::open(path).map_err(io_error)?);
-    let gzip = file.fill_buf().map_err(io_error)?.starts_with(&[0x1f, 0x8b]);
+    let gzip = file.fill_buf().map_err(io_error)?.starts_with(&GZIP_MAGIC);
     Ok(if gzip { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) })
 }
 
@@ -161,6 +184,23 @@ impl HistoryReader {
         Self::new(path, Lines::open(path)?)
     }
 
+    /// Opens a file that is still being written, and waits for its first line. Where the file ends, `wait` is asked: while
+    /// it answers `true` the file is read on, else that was its end.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is compressed (it is over then), or its header is not understood.
+    pub fn follow(path: &Path, wait: impl FnMut() -> bool + 'static) -> Result<Self, ReadError> {
+        let file = File::open(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+        let growing = GrowingFile { file, wait: Box::new(wait), is_over: false };
+        let mut input = BufReader::new(growing);
+        let start = input.fill_buf().map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+        if start.starts_with(&GZIP_MAGIC) {
+            let reason = "the file is compressed, so nothing will be added to it".to_owned();
+            return Err(ReadError::Line { path: path.to_owned(), line: 1, reason });
+        }
+        Self::new(path, Lines::new(path, Box::new(input)))
+    }
+
     /// Reads the header, if there is one, from the first of `lines`.
     pub(crate) fn new(path: &Path, mut lines: Lines) -> Result<Self, ReadError> {
         let mut pending = lines.next(is_json)?;
@@ -207,7 +247,7 @@ impl HistoryReader {
     }
 
     /// The line of the event that was returned last, counted from 1.
-    pub(crate) fn line(&self) -> u64 {
+    pub fn line(&self) -> u64 {
         self.lines.line()
     }
 }

@@ -169,6 +169,11 @@ pub enum RunEvent {
         /// What failed, where, and what to do next.
         detail: String,
     },
+    /// The load ended early because its history showed a violation.
+    FailedFast {
+        /// When.
+        time: Nanos,
+    },
     /// The user interrupted the run.
     Interrupted {
         /// When.
@@ -195,6 +200,7 @@ impl RunEvent {
             | Self::Stall { time, .. }
             | Self::Bypass { time, .. }
             | Self::Infrastructure { time, .. }
+            | Self::FailedFast { time }
             | Self::Interrupted { time } => *time,
         }
     }

@@ -41,6 +41,13 @@ pub(super) struct Args {
     /// Print verdicts as JSON: one object for one file, else a line for each
     #[arg(long)]
     json: bool,
+    /// Judge a history (or the run directory `….partial`) while it is being written, until a violation shows, the run is
+    /// over, or an interrupt
+    #[arg(long, conflicts_with_all = ["format", "independent"])]
+    follow: bool,
+    /// With --follow: the file is over when nothing was added to it for so long, such as 10s or 2m
+    #[arg(long, value_name = "TIME", value_parser = super::run::duration, requires = "follow")]
+    until_idle: Option<Duration>,
 }
 
 pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
@@ -56,6 +63,8 @@ pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
         claim: args.consistency,
     };
     match &args.files[..] {
+        [file] if args.follow => super::follow::main(file, &reading, budget, args.until_idle, args.json),
+        _ if args.follow => Err(usage("--follow takes one file".to_owned())),
         [file] => one(file, &reading, &budget, args.json),
         files => Ok(many(files, &reading, &budget, args.json)),
     }
@@ -63,7 +72,12 @@ pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
 
 fn one(file: &Path, reading: &Reading, budget: &Budget, as_json: bool) -> anyhow::Result<u8> {
     let judged = judge::file(file, reading, budget).map_err(|error| usage(format!("{error:#}")))?;
-    tell_remarks(&judged);
+    show(&judged, as_json)
+}
+
+/// Prints a verdict by itself; its exit code.
+pub(super) fn show(judged: &Judged, as_json: bool) -> anyhow::Result<u8> {
+    tell_remarks(judged);
     if as_json {
         println!("{}", serde_json::to_string_pretty(&judged.verdict)?);
     } else {

@@ -3,6 +3,7 @@
 mod check;
 mod doctor;
 mod export;
+mod follow;
 mod generate;
 mod guardian;
 mod list;

@@ -59,6 +59,10 @@ pub(super) struct Args {
     /// A deliberately wrong variant of the Raft server (builds with `--features mutants`)
     #[arg(long, value_name = "ID")]
     mutant: Option<String>,
+    /// Judge the history while the run goes on, and end the load at the first violation. On few cores the judge takes time
+    /// from the cluster
+    #[arg(long)]
+    fail_fast: bool,
 }
 
 pub(super) fn main(args: Args) -> anyhow::Result<u8> {
@@ -110,6 +114,7 @@ fn plan(args: Args) -> anyhow::Result<Plan> {
         schedule: Vec::new(),
         binary: args.binary,
         expect: args.expect,
+        fail_fast: args.fail_fast,
     }
     .with_schedule()
 }
@@ -158,7 +163,7 @@ fn draw_seed() -> u64 {
 }
 
 /// A duration with its unit; a bare number means seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }

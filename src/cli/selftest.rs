@@ -87,6 +87,7 @@ fn trial(args: &Args, mutant: Option<&str>, title: &str, seed: u64) -> anyhow::R
         schedule: Vec::new(),
         binary: None,
         expect: if mutant.is_some() { "violation".into() } else { "valid".into() },
+        fail_fast: false,
     };
     let outcome = run::to_report(plan.with_schedule()?, &args.out)?;
     let detected = outcome.verdict.anomalies.first().map(|a| (a.kind.clone(), outcome.first_anomaly_seconds));

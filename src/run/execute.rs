@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use workloads::Workload;
 
 use super::cluster::RunCluster;
+use super::fail_fast::FailFast;
 use super::load::Load;
 use super::logs;
 use super::progress::{Progress, Stop, on_interrupt};
@@ -160,8 +161,20 @@ impl Run<'_> {
         let (stop_faults, faults_stopped) = watch::channel(false);
         let (schedule, faulty, sink) = (self.plan.schedule.clone(), cluster.clone(), self.sink.clone());
         let faults = tokio::spawn(async move { runner::run(&schedule, faulty, sink, faults_stopped).await });
+        let judge = self
+            .plan
+            .fail_fast
+            .then(|| FailFast::start(self.plan, &self.open.paths, stop, self.progress))
+            .transpose()?;
         let used = workers(load, stop).await;
+        drop(judge);
         shown.abort();
+        if *stop.borrow() == Stop::Violated {
+            self.progress
+                .line("Violated", "the history shows a violation already; healing, then judging it whole");
+            let time = self.recorder.clock().now();
+            self.recorder.run_event(RunEvent::FailedFast { time }).await;
+        }
         self.recorder.phase("heal").await;
         self.progress.now("Healing", "");
         stop_faults.send_replace(true);

@@ -6,6 +6,7 @@ mod address;
 mod cluster;
 mod environment;
 mod execute;
+mod fail_fast;
 mod load;
 mod logs;
 mod progress;
@@ -21,7 +22,7 @@ use history::{RunEvent, RunInfo, RunPaths, read_history};
 use crate::plan::Plan;
 use crate::store::{self, OpenRun};
 use crate::{binary, digest, judge};
-use progress::Progress;
+pub(crate) use progress::Progress;
 
 /// How a run ended.
 pub(crate) struct Outcome {

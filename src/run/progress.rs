@@ -125,6 +125,8 @@ pub(crate) enum Stop {
     No,
     /// The user interrupted.
     Interrupted,
+    /// The history is violated already, and the user wanted to know soon.
+    Violated,
     /// The harness cannot go on: the disk refused, the guardian died.
     Broken,
 }

@@ -9,7 +9,7 @@
 //! leader is said to be: when a leader cannot commit, they soon wait for it. A third write through their own node alone: they
 //! are free when that node becomes the next leader. A third only read: they go on asking an old leader that still answers.
 
-use checker::{Budget, CheckError, Finding, Requirements, linearizable_register};
+use checker::{Budget, CheckError, Finding, Requirements, Spec, linearizable_register};
 use history::History;
 
 use crate::workload::scaled;
@@ -78,6 +78,10 @@ impl Workload for Register {
 
     fn check(&self, history: &History, budget: &Budget) -> Result<Vec<Finding>, CheckError> {
         Ok(vec![linearizable_register(history, budget)?])
+    }
+
+    fn model(&self) -> Option<Spec> {
+        Some(Spec::Register)
     }
 
     fn requirements(&self, load_seconds: f64) -> Requirements {

@@ -1,6 +1,6 @@
 //! What every workload offers.
 
-use checker::{Budget, CheckError, Finding, Requirements};
+use checker::{Budget, CheckError, Finding, Requirements, Spec};
 use history::History;
 
 use crate::{Template, register::Register, set::Set};
@@ -32,6 +32,11 @@ pub trait Workload: Send + Sync {
     /// # Errors
     /// When the history breaks the contract of this workload.
     fn check(&self, history: &History, budget: &Budget) -> Result<Vec<Finding>, CheckError>;
+
+    /// The model whose linearizability is all that [`Self::check`] asks for; `None` when it asks for something else.
+    fn model(&self) -> Option<Spec> {
+        None
+    }
 
     /// What a run with that much load must have exercised.
     fn requirements(&self, load_seconds: f64) -> Requirements;

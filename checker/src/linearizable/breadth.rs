@@ -12,6 +12,7 @@
 use std::hash::Hash;
 
 use history::Nanos;
+use rustc_hash::FxHashMap;
 
 use super::antichain::Antichain;
 use super::bits::{Bits, lane_of_word};
@@ -21,10 +22,13 @@ use super::problem::{Event, EventKind, Problem};
 use super::window::{Configuration, Rules, Window};
 
 /// The most configurations that go on from a return.
-const CROWD_LIMIT: usize = 512;
+const CROWD_LIMIT: usize = 64;
+
+/// How many of them have the same state, when there are too many.
+const ALIKE_LIMIT: usize = 4;
 
 /// The most operations that are tried at a return before the crowd is incomplete.
-const STEPS_PER_RETURN: u64 = 50_000;
+const STEPS_PER_RETURN: u64 = 4_096;
 
 /// One configuration between two moments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,6 +177,12 @@ impl<'a, O: Object, B: Bits> Breadth<'a, O, B> {
         let mut met: Antichain<O::State, B> = Antichain::default();
         configurations.retain(|one| met.insert(&self.window, one.state.clone(), &one.masks));
         if configurations.len() > CROWD_LIMIT {
+            let mut alike: FxHashMap<O::State, usize> = FxHashMap::default();
+            configurations.retain(|one| {
+                let alike = alike.entry(one.state.clone()).or_insert(0);
+                *alike += 1;
+                *alike <= ALIKE_LIMIT
+            });
             configurations.truncate(CROWD_LIMIT);
             self.is_complete = false;
         }

@@ -171,6 +171,7 @@ fn event(event: &RunEvent) -> Option<EventRow> {
         RunEvent::Stall { length, .. } => good(format!("the harness did not run for {}", span(*length))),
         RunEvent::Bypass { detail, .. } => bad(format!("a connection bypasses the links: {detail}")),
         RunEvent::Infrastructure { detail, .. } => bad(format!("infrastructure: {detail}")),
+        RunEvent::FailedFast { .. } => bad("the history shows a violation; the load ends".to_owned()),
         RunEvent::Interrupted { .. } => bad("interrupted by the user".to_owned()),
     }?;
     Some(EventRow { time: at(event.time()), words: clip(&words, WORDS_CHARACTERS), bad })

@@ -187,6 +187,7 @@ fn incident(event: &RunEvent) -> Option<String> {
         RunEvent::ForbiddenLog { node, text, .. } => Some(format!("{node} logged: {text}")),
         RunEvent::NotRecovered { limit, .. } => Some(format!("not recovered within {}", span(*limit))),
         RunEvent::Infrastructure { detail, .. } | RunEvent::Bypass { detail, .. } => Some(detail.clone()),
+        RunEvent::FailedFast { .. } => Some("the load ended at the first violation".to_owned()),
         RunEvent::Interrupted { .. } => Some("interrupted by the user".to_owned()),
         _ => None,
     }
