@@ -103,6 +103,19 @@ impl Judge {
         }
     }
 
+    /// What else to try after an error.
+    fn way_out(&self, error: &CheckError) -> String {
+        match (self, error) {
+            (
+                Self::Model(Spec::Kv, claim @ (Claim::Sessions | Claim::Session(_))),
+                CheckError::UnknownFunction { .. },
+            ) => {
+                format!("; of `kv`, `{claim}` judges no more than these, --consistency sequential judges all")
+            }
+            _ => String::new(),
+        }
+    }
+
     fn check(&self, history: &History, budget: &Budget) -> Result<Vec<Finding>, CheckError> {
         match self {
             Self::Workload(workload) => workload.check(history, budget),
@@ -129,7 +142,7 @@ pub(crate) fn file(path: &Path, reading: &Reading, budget: &Budget) -> anyhow::R
         (None, None) => detect(path, &history, claim)?,
     };
     let mut verdict = decide_history(&history, judge.check(&history, budget))
-        .map_err(|error: CheckError| anyhow::anyhow!("{}: {error}", path.display()))?;
+        .map_err(|error| anyhow::anyhow!("{}: {error}{}", path.display(), judge.way_out(&error)))?;
     judge.name().clone_into(&mut verdict.workload);
     let mut remarks = torn_remark(path, reader.torn());
     remarks.extend(skipped_remark(reader.skipped()));

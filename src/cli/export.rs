@@ -138,8 +138,9 @@ impl Tally {
     }
 
     fn said(&self, path: &Path, reader: &EventReader, key: Option<&str>) -> String {
-        let mut text =
-            format!("{:>12} {} operations, {} events\n", "exported:", self.operations, self.events);
+        let plural = if self.operations == 1 { "" } else { "s" };
+        let (operations, events) = (self.operations, self.events);
+        let mut text = format!("{:>12} {operations} operation{plural}, {events} events\n", "exported:");
         let mut note = |words: String| text += &format!("{:>12} {words}\n", "note:");
         if let Some(torn) = reader.torn() {
             let (path, line) = (path.display(), torn.line);
