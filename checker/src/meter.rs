@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::Budget;
+use crate::{Budget, Progress};
 
 /// What ran out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,7 @@ pub(crate) struct Meter {
     base_bytes: u64,
     mine_bytes: u64,
     steps: u64,
+    progress: Arc<Progress>,
 }
 
 /// What all meters of a check hold together.
@@ -50,7 +51,13 @@ impl Meter {
             base_bytes: 0,
             mine_bytes: 0,
             steps: 0,
+            progress: budget.progress.clone().unwrap_or_default(),
         }
+    }
+
+    /// Where to say how far the check is.
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// The same clock and memory, but less time: `percent` of the whole budget, counted from the start.
@@ -91,6 +98,7 @@ impl Meter {
     /// Counts the steps of a search. They limit nothing here: unlike time, they are the same on every machine.
     pub(crate) fn count_steps(&mut self, steps: u64) {
         self.steps = self.steps.saturating_add(steps);
+        self.progress.add_steps(steps);
     }
 
     /// Memory that stays for as long as the meter lives, beside what a search holds.
@@ -122,7 +130,9 @@ impl Meter {
         let held = &self.held.bytes;
         let before = held.fetch_add(bytes, Ordering::Relaxed);
         held.fetch_sub(self.mine_bytes, Ordering::Relaxed);
-        self.held.peak_bytes.fetch_max(before + bytes - self.mine_bytes, Ordering::Relaxed);
+        let all_bytes = before + bytes - self.mine_bytes;
+        self.held.peak_bytes.fetch_max(all_bytes, Ordering::Relaxed);
+        self.progress.hold(all_bytes);
         self.mine_bytes = bytes;
     }
 }
@@ -137,6 +147,7 @@ impl Clone for Meter {
             base_bytes: 0,
             mine_bytes: 0,
             steps: self.steps,
+            progress: Arc::clone(&self.progress),
         }
     }
 }

@@ -116,7 +116,13 @@ impl Judge<'_> {
         } else if self.is_linearizable(problem.bytes(), &mut meter)? {
             Decision::Consistent
         } else {
-            self.decide(&problem, naming, &mut meter)
+            // All keys together are one question.
+            meter.progress().begin(NAME, 1, operations.len());
+            let decision = self.decide(&problem, naming, &mut meter);
+            if !matches!(decision, Decision::Undecided(_)) {
+                meter.progress().settle(operations.len(), matches!(decision, Decision::Violated(_)));
+            }
+            decision
         };
         let (outcome, note, anomalies) = match decision {
             Decision::Consistent => (CheckOutcome::Valid, None, Vec::new()),
@@ -140,6 +146,7 @@ impl Judge<'_> {
         let budget = Budget {
             time: self.budget.time / 100 * SHORTCUT_PERCENT,
             memory_bytes: self.budget.memory_bytes.saturating_sub(held_bytes),
+            progress: self.budget.progress.clone(),
         };
         if has_ties(&self.history.operations) || meter.check_time().is_err() {
             return Ok(false);

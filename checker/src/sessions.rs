@@ -108,7 +108,7 @@ impl Guarantee {
 pub fn session_guarantees(history: &History, budget: &Budget) -> Result<Vec<Finding>, CheckError> {
     let trace = Trace::read(history)?;
     // Every guarantee gets its share of the time, so that one that is expensive does not starve the others.
-    let share = Budget { time: budget.time / Guarantee::ALL.len() as u32, ..*budget };
+    let share = Budget { time: budget.time / Guarantee::ALL.len() as u32, ..budget.clone() };
     Ok(Guarantee::ALL.map(|guarantee| examine(history, &trace, guarantee, &share)).into())
 }
 
@@ -127,8 +127,14 @@ pub fn session_guarantee(
 fn examine(history: &History, trace: &Trace, guarantee: Guarantee, budget: &Budget) -> Finding {
     let mut meter = Meter::start(budget);
     meter.hold(trace.bytes());
+    meter.progress().begin(guarantee.name(), 1, history.operations.len());
     let judged = judge(trace, guarantee, &mut meter);
-    finding(&history.operations, trace, guarantee, judged, &meter, budget)
+    let is_decided = judged.is_ok();
+    let finding = finding(&history.operations, trace, guarantee, judged, &meter, budget);
+    if is_decided {
+        meter.progress().settle(history.operations.len(), !finding.anomalies.is_empty());
+    }
+    finding
 }
 
 /// What is known about one guarantee.

@@ -44,9 +44,13 @@ pub fn set_full(history: &History, budget: &Budget) -> Result<Finding, CheckErro
     let sets = split(&rows)?;
     let mut anomalies = Vec::new();
     let mut stopped = None;
+    meter.progress().begin(NAME, sets.len(), rows.len());
     for (key, operations) in &sets {
         match judge(*key, operations, &mut meter) {
-            Ok(found) => anomalies.extend(found),
+            Ok(found) => {
+                meter.progress().settle(operations.len(), !found.is_empty());
+                anomalies.extend(found);
+            }
             Err(limit) => stopped = Some(limit),
         }
     }

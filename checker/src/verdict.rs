@@ -2,24 +2,29 @@
 //!
 //! Precedence inside one run as over many: violation > infrastructure > unknown > valid.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use history::{History, Outcome};
 use serde::{Deserialize, Serialize};
 
+use crate::Progress;
+
 /// What a checker may spend. Both limits are hard: a checker that would exceed one answers [`CheckOutcome::Unknown`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Budget {
     /// Wall-clock time.
     pub time: Duration,
     /// Memory for the search, in bytes.
     pub memory_bytes: u64,
+    /// Where the checker says how far it is, for whoever wants to know.
+    pub progress: Option<Arc<Progress>>,
 }
 
 impl Default for Budget {
-    /// One minute, one gibibyte.
+    /// One minute, one gibibyte, nobody watches.
     fn default() -> Self {
-        Self { time: Duration::from_secs(60), memory_bytes: 1 << 30 }
+        Self { time: Duration::from_secs(60), memory_bytes: 1 << 30, progress: None }
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use history::Operations;
 
+use super::NAME;
 use super::local;
 use super::object::{CallOf, Object, Shortcut};
 use super::partition::{Partition, Suspects, SuspectsOf, until_event};
@@ -62,9 +63,18 @@ pub(crate) fn decide<O: Object>(
     meter: &Meter,
 ) -> Vec<Fate<O>> {
     let mut fates: Vec<Fate<O>> = partitions.iter().map(|_| Err(Limit::Steps)).collect();
+    let progress = meter.progress();
+    progress.begin(NAME, partitions.len(), operations.len());
     for round in 0.. {
+        progress.enter_round(round);
         let open: Vec<usize> = (0..fates.len()).filter(|at| is_open::<O>(&fates[*at])).collect();
-        let work = |at, meter: &mut Meter| decide_one(object, operations, &partitions[at], round, meter);
+        let work = |at: usize, meter: &mut Meter| {
+            let fate = decide_one(object, operations, &partitions[at], round, meter);
+            if fate.is_ok() {
+                progress.settle(partitions[at].positions.len(), is_illegal::<O>(&fate));
+            }
+            fate
+        };
         let decided = in_parallel(threads(partitions, &open), &open, work, meter);
         open.into_iter().zip(decided).for_each(|(at, fate)| fates[at] = fate);
         if fates.iter().any(is_illegal::<O>) && round > 0 || !fates.iter().any(is_open::<O>) {

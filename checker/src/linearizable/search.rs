@@ -70,6 +70,8 @@ struct Search<'a, O: Object, B> {
 struct Spent<'a> {
     meter: &'a mut Meter,
     steps: u64,
+    /// How many of the steps the meter knows of.
+    counted: u64,
     next_check: u64,
     limit: u64,
 }
@@ -85,13 +87,13 @@ impl<'a, O: Object, B: Bits> Search<'a, O, B> {
         let window = Window::new(problem, rules);
         let branches = vec![Branch { at: 0, configuration: window.start(start.clone()), reach: 1 }];
         let extension = Extension::default();
-        let spent = Spent { meter, steps: 0, next_check: 0, limit };
+        let spent = Spent { meter, steps: 0, counted: 0, next_check: 0, limit };
         Self { window, branches, visited: Antichain::default(), extension, spent, furthest: 0 }
     }
 
     fn run(mut self) -> Result<Answer, Limit> {
         let answer = self.decide();
-        self.spent.meter.count_steps(self.spent.steps);
+        self.count_steps();
         answer
     }
 
@@ -184,9 +186,16 @@ impl<'a, O: Object, B: Bits> Search<'a, O, B> {
         if self.spent.steps > self.spent.limit {
             return Err(Limit::Steps);
         }
+        self.count_steps();
         self.spent.meter.check_time()?;
         let held = self.projected_bytes();
         self.spent.meter.check_memory(held)
+    }
+
+    /// Tells the meter of the steps that it does not know of.
+    fn count_steps(&mut self) {
+        self.spent.meter.count_steps(self.spent.steps - self.spent.counted);
+        self.spent.counted = self.spent.steps;
     }
 
     fn projected_bytes(&self) -> u64 {

@@ -109,6 +109,7 @@ impl<'a, J: Judgeable> Search<'a, J> {
         loop {
             visited += 1;
             if visited.is_multiple_of(STRIDE) {
+                meter.count_steps(STRIDE);
                 meter.check_time()?;
                 self.check_memory(meter)?;
             }

@@ -25,7 +25,8 @@ pub(crate) fn check(path: &Path, model: &str, limits: Limits) -> anyhow::Result<
     let start = Instant::now();
     let (history, _torn) = read_history(path)?;
     let parse_seconds = start.elapsed().as_secs_f64();
-    let budget = Budget { time: Duration::from_secs(limits.seconds), memory_bytes: limits.bytes };
+    let budget =
+        Budget { time: Duration::from_secs(limits.seconds), memory_bytes: limits.bytes, ..Budget::default() };
     let mut answer = Answer::without_times(Verdict::Unsupported, 0, String::new());
     answer.operations = history.operations.len() as u64;
     answer.parse_seconds = parse_seconds;

@@ -156,7 +156,7 @@ fn exhausted_limits_are_unknown_and_hold() {
         let note = result.note.unwrap();
         assert!(note.contains(&format!("the {word} budget")), "{note}");
     }
-    let budget = Budget { time: Duration::from_millis(500), memory_bytes: 8 << 20 };
+    let budget = Budget { time: Duration::from_millis(500), memory_bytes: 8 << 20, ..Budget::default() };
     let result = judge(Spec::Register, &hard(), &budget).result;
     assert!(result.peak_memory_bytes <= budget.memory_bytes, "{result:?}");
 }
