@@ -13,6 +13,7 @@ mod exit;
 mod expect;
 mod follow;
 mod judge;
+mod live;
 mod plan;
 mod run;
 mod store;

@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::usage;
 use crate::judge::{self, Reading};
-use crate::{exit, judge::Judged};
+use crate::run::progress::Progress;
+use crate::{exit, judge::Judged, live};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -54,6 +55,7 @@ pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
     let budget = Budget {
         time: Duration::from_secs(args.check_time_limit),
         memory_bytes: args.check_memory_limit << 20,
+        ..Budget::default()
     };
     let reading = Reading {
         format: args.format,
@@ -71,7 +73,7 @@ pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
 }
 
 fn one(file: &Path, reading: &Reading, budget: &Budget, as_json: bool) -> anyhow::Result<u8> {
-    let judged = judge::file(file, reading, budget).map_err(|error| usage(format!("{error:#}")))?;
+    let judged = judged(file, reading, budget).map_err(|error| usage(format!("{error:#}")))?;
     show(&judged, as_json)
 }
 
@@ -86,12 +88,16 @@ pub(super) fn show(judged: &Judged, as_json: bool) -> anyhow::Result<u8> {
     Ok(exit::of(judged.verdict.outcome))
 }
 
+fn judged(file: &Path, reading: &Reading, budget: &Budget) -> anyhow::Result<Judged> {
+    live::judging(&Progress::new(), budget.clone(), |budget| judge::file(file, reading, budget))
+}
+
 /// One line per file. A file that cannot be read does not keep the others from being judged.
 fn many(files: &[PathBuf], reading: &Reading, budget: &Budget, as_json: bool) -> u8 {
     let mut codes = Vec::new();
     for file in files {
         let start = Instant::now();
-        let judged = judge::file(file, reading, budget);
+        let judged = judged(file, reading, budget);
         let took = start.elapsed();
         let code = judged.as_ref().map_or(exit::USAGE, |judged| exit::of(judged.verdict.outcome));
         codes.push(code);

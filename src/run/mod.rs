@@ -9,7 +9,7 @@ mod execute;
 mod fail_fast;
 mod load;
 mod logs;
-mod progress;
+pub(crate) mod progress;
 mod recorder;
 mod stall;
 
@@ -21,8 +21,8 @@ use history::{RunEvent, RunInfo, RunPaths, read_history};
 
 use crate::plan::Plan;
 use crate::store::{self, OpenRun};
-use crate::{binary, digest, judge};
-pub(crate) use progress::Progress;
+use crate::{binary, digest, judge, live};
+use progress::Progress;
 
 /// How a run ended.
 pub(crate) struct Outcome {
@@ -82,7 +82,8 @@ fn conclude(
     if let Err(error) = store::compress_history(&paths) {
         remarks.push(format!("the history stays uncompressed: {error}"));
     }
-    let judged = judge::run(&paths, &Budget::default(), unrecorded).with_context(kept)?;
+    let judged = live::judging(progress, Budget::default(), |budget| judge::run(&paths, budget, unrecorded))
+        .with_context(kept)?;
     let verdict = judged.verdict;
     remarks.extend(judged.remarks);
     store::write_json(&paths.verdict(), &verdict).with_context(kept)?;

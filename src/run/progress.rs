@@ -34,6 +34,11 @@ impl Progress {
         Self { live }
     }
 
+    /// Whether there is a live line.
+    pub(crate) fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
     /// A line that stays: a status word and what it is about.
     pub(crate) fn line(&self, word: &str, text: &str) {
         let line = format!("{word:>WORD_WIDTH$} {text}");
