@@ -10,8 +10,11 @@ mod binary;
 mod cli;
 mod digest;
 mod exit;
+<<<<<<< HEAD
 mod expect;
 mod follow;
+=======
+>>>>>>> a21e093 (checker: what is expected of a run is read in one place)
 mod judge;
 mod live;
 mod plan;

@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use checker::Expect;
 use history::{NodeId, RunInfo, ScheduledFault};
 use nemesis::Kind;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use targets::Target;
 use workloads::{Reads, Workload};
-
-use crate::expect::Expect;
 
 /// The most nodes of a cluster; links grow with the square of it.
 pub(crate) const NODE_LIMIT: usize = 9;

@@ -1,6 +1,6 @@
 //! What the user expected of a run, as `outcome` or `violation:<kind>`, and whether it came.
 
-use checker::Verdict;
+use checker::{Expect, Verdict};
 use history::RunInfo;
 
 use crate::summary::outcome_words;
@@ -19,20 +19,18 @@ pub(crate) enum Expectation {
 
 /// Compares. A known-bad configuration that passes is as wrong as a good one that fails.
 pub(crate) fn compare(info: &RunInfo, verdict: &Verdict) -> Expectation {
-    let expect = info.expect.trim();
-    if matches!(expect, "" | "valid") {
-        return Expectation::Plain;
+    let text = clip(info.expect.trim(), 200);
+    let is_met = match info.expect.trim().parse::<Expect>() {
+        _ if text.is_empty() => return Expectation::Plain,
+        Ok(Expect::Valid) => return Expectation::Plain,
+        Ok(expect) => expect.is_met_by(verdict),
+        Err(_) => false,
+    };
+    if is_met {
+        return Expectation::Met(format!("Expected and found: {text}."));
     }
-    let (outcome, kind) =
-        expect.split_once(':').map_or((expect, None), |(outcome, kind)| (outcome, Some(kind)));
     let found = outcome_words(verdict.outcome).1;
-    let of_kind = |kind: &str| verdict.anomalies.iter().any(|anomaly| anomaly.kind == kind);
-    let expect = clip(expect, 200);
-    if outcome == found && kind.is_none_or(of_kind) {
-        Expectation::Met(format!("Expected and found: {expect}."))
-    } else {
-        Expectation::Missed(format!("Expected {expect}, but that was not found; the outcome is {found}."))
-    }
+    Expectation::Missed(format!("Expected {text}, but that was not found; the outcome is {found}."))
 }
 
 #[cfg(test)]

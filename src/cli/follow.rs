@@ -31,7 +31,7 @@ pub(super) fn main(
         look: &look,
     };
     let interrupted = on_interrupt()?;
-    let display = run::Progress::new();
+    let display = run::progress::Progress::new();
     let followed = follow.run(is_over(path.clone(), interrupted, until_idle), &mut |progress| {
         display.now("Following", &words(progress));
     });

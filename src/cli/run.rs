@@ -4,11 +4,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use checker::Expect;
 use targets::Executable;
 use workloads::Reads;
 
 use super::usage;
-use crate::expect::Expect;
 use crate::plan::{CONCURRENCY_LIMIT, NODE_LIMIT, Plan, parse_kinds};
 use crate::{exit, run};
 

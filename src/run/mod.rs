@@ -21,7 +21,7 @@ use history::{RunEvent, RunInfo, RunPaths, read_history};
 
 use crate::plan::Plan;
 use crate::store::{self, OpenRun};
-use crate::{binary, digest, judge, live};
+use crate::{binary, digest, exit, judge, live};
 use progress::Progress;
 
 /// How a run ended.
@@ -102,7 +102,7 @@ fn conclude(
         progress.line("note:", &remark);
     }
     print!("{}", reports::summary(&verdict, Some(&paths)));
-    let (code, remark) = plan.expect().judge(&verdict);
+    let (code, remark) = exit::expected(&plan.expect(), &verdict);
     if let Some(remark) = remark {
         println!("{:>12} {remark}", "Expected");
     }
