@@ -74,6 +74,29 @@ fn templates(history: &History, worker: u32, stride: u32) -> Vec<(String, Option
 }
 
 #[test]
+fn resolved_rerun_meets_the_very_nodes() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["run", "--nemesis", "kill", "--nodes", "3", "--time-limit", "6s", "--seed", "4"];
+    let output = shakedown(dir.path(), &arguments);
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{}", said(&output));
+    let first = latest(dir.path());
+    let output = shakedown(dir.path(), &["rerun", first.dir.to_str().unwrap(), "--resolved"]);
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{}", said(&output));
+    let second = latest(dir.path());
+    let (planned, carried_out) = (info(&first), info(&second));
+    assert_ne!(planned.plan_id, carried_out.plan_id);
+    assert!(!carried_out.schedule.is_empty());
+    for fault in &carried_out.schedule {
+        assert!(fault.selector.starts_with("nodes n"), "{fault:?}");
+    }
+    // The seed plans something else, so the run names itself as what to repeat.
+    let again = &carried_out.repro;
+    assert!(again.starts_with("shakedown rerun ") && again.ends_with(&carried_out.run_id), "{again}");
+    assert!(planned.repro.starts_with("shakedown run raft"), "{}", planned.repro);
+}
+
+#[test]
 fn raft_set_is_valid_under_faults() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();

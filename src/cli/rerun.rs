@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use checker::Verdict;
-use history::{RunInfo, RunPaths};
+use history::{RunInfo, RunPaths, ScheduledFault, read_run_events};
 
 use super::run::gravest;
 use super::usage;
@@ -20,6 +20,9 @@ pub(super) struct Args {
     /// How often
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     times: u32,
+    /// Repeat the faults as they were carried out: the very nodes, links and times, whoever leads this time
+    #[arg(long)]
+    resolved: bool,
     /// The directory that keeps runs [default: where the run is]
     #[arg(long, value_name = "STORE")]
     out: Option<PathBuf>,
@@ -30,7 +33,10 @@ pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
     let paths = RunPaths::new(&dir);
     let info: RunInfo = read_json(&paths.run()).map_err(|e| usage(format!("{e:#}")))?;
     let before: Verdict = read_json(&paths.verdict()).map_err(|e| usage(format!("{e:#}")))?;
-    let plan = Plan::of_run(&info).map_err(usage)?;
+    let mut plan = Plan::of_run(&info).map_err(usage)?;
+    if args.resolved {
+        plan.schedule = resolved(&paths, &info)?;
+    }
     let out = args.out.clone().or_else(|| dir.parent().map(PathBuf::from)).unwrap_or_else(|| "store".into());
     let mut codes = Vec::new();
     let mut reproduced = 0;
@@ -44,6 +50,19 @@ pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
         "rerun:", args.times, info.run_id, before.outcome
     );
     Ok(gravest(&codes))
+}
+
+/// The faults of a run with what was decided when they started.
+fn resolved(paths: &RunPaths, info: &RunInfo) -> anyhow::Result<Vec<ScheduledFault>> {
+    let (events, _) = read_run_events(&paths.nemesis()).map_err(usage)?;
+    let load = run::load_began(&events);
+    let faults =
+        load.map_or_else(Vec::new, |load| nemesis::schedule::resolved(&info.schedule, &events, load));
+    if faults.is_empty() && !info.schedule.is_empty() {
+        let file = paths.nemesis();
+        return Err(usage(format!("{}: no fault was injected; leave --resolved out", file.display())));
+    }
+    Ok(faults)
 }
 
 /// The same outcome, and for a violation of the same kind.

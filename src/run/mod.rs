@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use checker::{Budget, Verdict};
-use history::{RunEvent, RunInfo, RunPaths, read_history};
+use history::{Nanos, RunEvent, RunInfo, RunPaths, read_history};
 
 use crate::plan::Plan;
 use crate::store::{self, OpenRun};
@@ -50,6 +50,7 @@ pub(crate) fn to_report(plan: Plan, store: &Path) -> anyhow::Result<Outcome> {
     let plan_id = plan.id(&target_digest, &suite_digest)?;
     let open = OpenRun::create(store, &plan_id)?;
     let mut info = run_info(&plan, &open.run_id, plan_id);
+    info.repro = repro(&plan, store, &open.run_id);
     info.target_version = version(&plan, &executable);
     info.target_binary = executable.display().to_string();
     (info.target_digest, info.suite_digest) = (target_digest, suite_digest);
@@ -127,16 +128,21 @@ fn say_if_flaky(store: &Path, verdict: &Verdict) {
 fn first_anomaly(paths: &RunPaths, verdict: &Verdict) -> Option<f64> {
     let (history, _) = read_history(&paths.history()).ok()?;
     let (events, _) = history::read_run_events(&paths.nemesis()).ok()?;
-    let load = events.iter().find_map(|event| match event {
-        RunEvent::Phase { time, name } if name == "load" => Some(*time),
-        _ => None,
-    })?;
+    let load = load_began(&events)?;
     let last = |indices: &[u64]| {
         let proving = history.operations.iter().filter(|o| indices.contains(&o.index));
         proving.map(|o| o.ret.unwrap_or(o.call)).max()
     };
     let ends = verdict.anomalies.iter().filter_map(|anomaly| last(&anomaly.operations));
     ends.min().map(|end| (end - load).as_secs_f64())
+}
+
+/// When the load began, from which the times of a schedule count.
+pub(crate) fn load_began(events: &[RunEvent]) -> Option<Nanos> {
+    events.iter().find_map(|event| match event {
+        RunEvent::Phase { time, name } if name == "load" => Some(*time),
+        _ => None,
+    })
 }
 
 fn run_info(plan: &Plan, run_id: &str, plan_id: String) -> RunInfo {
@@ -162,10 +168,19 @@ fn run_info(plan: &Plan, run_id: &str, plan_id: String) -> RunInfo {
         time_limit_ms: plan.time_limit_ms,
         expect: plan.expect.clone(),
         started_wall_ms: history::Clock::start().wall_origin_ms(),
-        repro: plan.repro(),
+        repro: String::new(),
         schedule: plan.schedule.clone(),
         environment: environment::describe(),
     }
+}
+
+/// The command that repeats the run. A schedule that its seed does not plan is read from the run itself.
+fn repro(plan: &Plan, store: &Path, run_id: &str) -> String {
+    let planned = plan.clone().with_schedule();
+    if planned.is_ok_and(|planned| planned.schedule == plan.schedule) {
+        return plan.repro();
+    }
+    format!("shakedown rerun {}", store.join(run_id).display())
 }
 
 /// What the target says of its own version: the first line, without the words before a colon (`etcd Version: 3.4.23`).
