@@ -33,6 +33,8 @@ pub mod verdict;
 mod meter;
 mod narration;
 #[cfg(test)]
+mod plain;
+#[cfg(test)]
 mod rows;
 
 pub use coverage::Requirements;
