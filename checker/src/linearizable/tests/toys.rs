@@ -51,10 +51,10 @@ fn question(spec: Spec, draw: (u8, u8, u8), unique: usize) -> (&'static str, Val
 }
 
 /// One move of a client: its number, what to ask, and a roll that may end an operation without an answer.
-type Move = (usize, (u8, u8, u8), u8);
+pub(super) type Move = (usize, (u8, u8, u8), u8);
 
 /// Plays moves: an idle client asks, one that asked gets its effect, one that has it gets its answer.
-fn play(spec: Spec, moves: &[Move]) -> Rows {
+pub(super) fn play(spec: Spec, moves: &[Move]) -> Rows {
     let mut rows = Rows::default();
     let mut state = empty(spec);
     let mut clients: Vec<(Option<usize>, bool)> = vec![(None, false); 4];
@@ -91,7 +91,7 @@ fn play(spec: Spec, moves: &[Move]) -> Rows {
 }
 
 /// Gives an observation to another operation that could have made it.
-fn lie(rows: &mut Rows, which: usize, whose: usize) {
+pub(super) fn lie(rows: &mut Rows, which: usize, whose: usize) {
     let observed: Vec<usize> = (0..rows.operations.len())
         .filter(|at| rows.operations[*at].outcome == Outcome::Ok)
         .filter(|at| {
@@ -112,7 +112,7 @@ fn verdict(spec: Spec, rows: &Rows) -> CheckOutcome {
     linearizable(spec, &rows.history(), &Budget::default()).unwrap().result.outcome
 }
 
-fn moves() -> impl Strategy<Value = Vec<Move>> {
+pub(super) fn moves() -> impl Strategy<Value = Vec<Move>> {
     let one = (0..4_usize, (any::<u8>(), any::<u8>(), any::<u8>()), any::<u8>());
     proptest::collection::vec(one, 6..30)
 }
@@ -130,7 +130,7 @@ fn agrees(spec: Spec, moves: &[Move], lied: Option<(usize, usize)>) -> Result<()
 }
 
 /// How many histories per object; `SHAKEDOWN_CASES` asks for more.
-fn cases() -> u32 {
+pub(super) fn cases() -> u32 {
     std::env::var("SHAKEDOWN_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(4000)
 }
 
