@@ -43,7 +43,7 @@ fn outside(case: &Case<'_, CounterObject>, call: &CounterCall, sum: i64) -> Opti
     let may_lose = total(&|call, number| number < 0 && possible(call)).saturating_neg();
     let reason = if sum < must_gain.saturating_sub(may_lose) {
         match (must_gain, may_lose) {
-            (0, 0) => format!("nothing can have been subtracted by then"),
+            (0, 0) => "nothing can have been subtracted by then".to_owned(),
             (_, 0) => format!("{must_gain} had certainly been added by {start}"),
             (0, _) => format!("at most {may_lose} can have been subtracted by then"),
             _ => format!(
@@ -52,7 +52,7 @@ fn outside(case: &Case<'_, CounterObject>, call: &CounterCall, sum: i64) -> Opti
         }
     } else if sum > may_gain.saturating_sub(must_lose) {
         match (may_gain, must_lose) {
-            (0, 0) => format!("nothing can have been added by then"),
+            (0, 0) => "nothing can have been added by then".to_owned(),
             (_, 0) => format!("at most {may_gain} can have been added by then"),
             (0, _) => format!("{must_lose} had certainly been subtracted by {start}"),
             _ => format!(
