@@ -35,7 +35,7 @@ pub(crate) struct Follow<'a> {
     /// The model by which a history with this header is judged as it comes, if any.
     pub(crate) model: &'a dyn Fn(Option<&Header>) -> anyhow::Result<Option<Spec>>,
     /// What the judge may hold.
-    pub(crate) budget: Budget,
+    pub(crate) budget: &'a Budget,
     /// Judges the lines that the file has by now.
     pub(crate) look: &'a dyn Fn() -> anyhow::Result<Judged>,
 }
@@ -101,7 +101,7 @@ impl Follow<'_> {
             match news.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
                 Ok(News::Header(header)) => {
                     let model = (self.model)(header.as_ref())?;
-                    followed.stream = model.and_then(|model| Stream::new(model, &self.budget));
+                    followed.stream = model.and_then(|model| Stream::new(model, self.budget));
                     followed.header = header;
                 }
                 Ok(News::Event(event, line)) => {

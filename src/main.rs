@@ -10,11 +10,7 @@ mod binary;
 mod cli;
 mod digest;
 mod exit;
-<<<<<<< HEAD
-mod expect;
 mod follow;
-=======
->>>>>>> a21e093 (checker: what is expected of a run is read in one place)
 mod judge;
 mod live;
 mod plan;

@@ -181,58 +181,45 @@ func setModel(history *history) porcupine.Model {
 
 // wholeSetModel: the state is the sorted slice of elements.
 func wholeSetModel() porcupine.Model {
-	return porcupine.Model{
-		Partition: byKey,
-		Init:      func() interface{} { return []int32{} },
-		Hash:      func(state interface{}) uint64 { return hashItems(state.([]int32)) },
-		Equal:     equalItems,
-		Step: func(state, input, output interface{}) (bool, interface{}) {
-			held, asked := state.([]int32), input.(call)
-			if asked.function == read {
-				seen := slices.Clone(output.([]int32))
-				slices.Sort(seen)
-				return slices.Equal(held, seen), state
-			}
-			place, present := slices.BinarySearch(held, int32(asked.argument))
-			switch {
-			case asked.function == contains:
-				return present == output.(bool), state
-			case asked.function == add && !present:
-				return true, with(held, place, int32(asked.argument))
-			case asked.function == remove && present:
-				return true, without(held, place)
-			}
-			return true, state
-		},
-	}
+	return itemsModel(func(state, input, output interface{}) (bool, interface{}) {
+		held, asked := state.([]int32), input.(call)
+		if asked.function == read {
+			seen := slices.Clone(output.([]int32))
+			slices.Sort(seen)
+			return slices.Equal(held, seen), state
+		}
+		place, present := slices.BinarySearch(held, int32(asked.argument))
+		switch {
+		case asked.function == contains:
+			return present == output.(bool), state
+		case asked.function == add && !present:
+			return true, with(held, place, int32(asked.argument))
+		case asked.function == remove && present:
+			return true, without(held, place)
+		}
+		return true, state
+	})
 }
 
-// queueModel: the state is the slice of elements, first in first. Slices are never written to after they are made, so
-// that a dequeue shares memory with the state before it.
+// queueModel: the state is the slice of elements, first in first. A dequeue shares memory with the state before it.
 func queueModel(*history) porcupine.Model {
-	return porcupine.Model{
-		Partition: byKey,
-		Init:      func() interface{} { return []int32{} },
-		Hash:      func(state interface{}) uint64 { return hashItems(state.([]int32)) },
-		Equal:     equalItems,
-		Step: func(state, input, output interface{}) (bool, interface{}) {
-			held, asked := state.([]int32), input.(call)
-			if asked.function == enqueue {
-				return true, with(held, len(held), int32(asked.argument))
-			}
-			first := 0
-			if len(held) > 0 {
-				first = int(held[0])
-			}
-			if output != nil && output.(int) != first {
-				return false, nil
-			}
-			if len(held) == 0 {
-				return true, state
-			}
-			return true, held[1:]
-		},
-	}
+	return itemsModel(func(state, input, output interface{}) (bool, interface{}) {
+		held, asked := state.([]int32), input.(call)
+		if asked.function == enqueue {
+			return true, with(held, len(held), int32(asked.argument))
+		}
+		first := 0
+		if len(held) > 0 {
+			first = int(held[0])
+		}
+		if output != nil && output.(int) != first {
+			return false, nil
+		}
+		if len(held) == 0 {
+			return true, state
+		}
+		return true, held[1:]
+	})
 }
 
 // bag is the state of an unordered queue: its sorted elements, and how many dequeues of unknown outcome may each have
@@ -282,18 +269,23 @@ func (b bag) step(asked call, output interface{}) (bool, interface{}) {
 
 // appendListModel: the state is the slice of elements in their order.
 func appendListModel(*history) porcupine.Model {
+	return itemsModel(func(state, input, output interface{}) (bool, interface{}) {
+		held, asked := state.([]int32), input.(call)
+		if asked.function == read {
+			return slices.Equal(held, output.([]int32)), state
+		}
+		return true, with(held, len(held), int32(asked.argument))
+	})
+}
+
+// itemsModel: the state is a slice of elements. Slices are never written to after they are made.
+func itemsModel(step func(state, input, output interface{}) (bool, interface{})) porcupine.Model {
 	return porcupine.Model{
 		Partition: byKey,
 		Init:      func() interface{} { return []int32{} },
 		Hash:      func(state interface{}) uint64 { return hashItems(state.([]int32)) },
 		Equal:     equalItems,
-		Step: func(state, input, output interface{}) (bool, interface{}) {
-			held, asked := state.([]int32), input.(call)
-			if asked.function == read {
-				return slices.Equal(held, output.([]int32)), state
-			}
-			return true, with(held, len(held), int32(asked.argument))
-		},
+		Step:      step,
 	}
 }
 

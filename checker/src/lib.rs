@@ -1,19 +1,35 @@
 //! Models and checkers: the only place where a verdict is made. Pure and synchronous.
 //!
+//! Another project needs this crate, `history` (events and operations) and, for events as JSON, `serde_json`:
+//!
+//! ```toml
+//! [dependencies]
+//! checker = { path = "shakedown/checker" }
+//! history = { path = "shakedown/history" }
+//! serde_json = "1"
 //! ```
-//! let mut pairing = history::operation::Pairing::default();
+//!
+//! ```
+//! use checker::{Budget, CheckOutcome, Spec, linearizable};
+//! use history::{Event, operation::Pairing};
+//!
+//! let mut pairing = Pairing::default();
 //! for line in [
 //!     r#"{"index":0,"time":10,"type":"invoke","process":1,"f":"write","value":5}"#,
 //!     r#"{"index":1,"time":20,"type":"ok","process":1,"f":"write"}"#,
 //!     r#"{"index":2,"time":30,"type":"invoke","process":2,"f":"read"}"#,
 //!     r#"{"index":3,"time":40,"type":"ok","process":2,"f":"read","value":null}"#,
 //! ] {
-//!     pairing.push(serde_json::from_str(line)?)?;
+//!     pairing.push(serde_json::from_str::<Event>(line)?)?;
 //! }
-//! let finding = checker::linearizable_register(&pairing.finish(None), &checker::Budget::default())?;
+//! let finding = linearizable(Spec::Register, &pairing.finish(None), &Budget::default())?;
+//! assert_eq!(finding.result.outcome, CheckOutcome::Violation);
 //! assert!(finding.anomalies[0].explanation.contains("the write of 5 by process 1"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! What the functions of every model are called, and what they take and observe, is said by [`Spec::functions`]. Files are
+//! read by [`history::read_history`], those of other tools by [`history::foreign`].
 //!
 //! Start reading at [`verdict`] (what a check answers), then at [`mod@linearizable`] and [`mod@set_full`]; weaker claims
 //! are judged by [`mod@sequential`] and [`sessions`]; [`claim`] names them all. What objects do when nothing happens at the same time is in [`model`].
@@ -35,6 +51,8 @@ pub mod verdict;
 
 mod meter;
 mod narration;
+#[cfg(test)]
+mod plain;
 #[cfg(test)]
 mod rows;
 

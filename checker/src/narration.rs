@@ -16,6 +16,11 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// What an operation of a function is called: `write`, `compare-and-set`.
+pub(crate) fn deed(function: &str) -> &str {
+    if function == "cas" { "compare-and-set" } else { function }
+}
+
 /// The value as people read it: shortened JSON, `nothing` for the absent value.
 pub(crate) fn show_value(values: &Values, id: ValueId) -> String {
     match values.get(id) {

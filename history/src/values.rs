@@ -108,11 +108,6 @@ impl Values {
         }
     }
 
-    /// The number of a string.
-    pub fn intern_str(&mut self, text: &str) -> ValueId {
-        self.intern_text(Kind::Text, text)
-    }
-
     /// The number of a list.
     pub fn intern_list(&mut self, list: &[ValueId]) -> ValueId {
         let hash = hash_list(list);

@@ -147,6 +147,32 @@ fn anomaly_names_the_faults_and_the_log_lines_around_it() {
     assert!(html.contains("stale-lease-read"), "the mutant is named");
 }
 
+/// The part of the page about one of two anomalies.
+fn section(html: &str, number: usize) -> &str {
+    let start = html.find(&format!("id=\"anomaly-{number}\"")).unwrap();
+    let rest = &html[start..];
+    rest.find(&format!("id=\"anomaly-{}\"", number + 1)).map_or(rest, |end| &rest[..end])
+}
+
+#[test]
+fn faults_around_an_anomaly_are_told_only_when_its_time_is_known() {
+    let made = rendered(RunOutcome::Violation);
+    assert!(section(&made.html(), 1).contains("Faults around it"));
+    assert!(section(&made.html(), 2).contains("pause n3, from"), "it stood a second before the crash");
+    let events = fs::read_to_string(made.dir.nemesis()).unwrap();
+    let others: Vec<&str> = events.lines().filter(|line| !line.contains("\"exited\"")).collect();
+    let others = others.join("\n") + "\n";
+    fs::write(made.dir.nemesis(), &others).unwrap();
+    made.render();
+    let html = made.html();
+    assert!(!section(&html, 2).contains("Faults around it"), "no event tells when the node crashed");
+    assert!(!section(&html, 2).contains("No fault stood"));
+    let exit = r#"{"event":"exited","time":1900000000,"node":"n2","pid":4002,"status":"exit status 101","licensed":false}"#;
+    fs::write(made.dir.nemesis(), format!("{others}{exit}\n")).unwrap();
+    made.render();
+    assert!(section(&made.html(), 2).contains("No fault stood within two seconds"));
+}
+
 #[test]
 fn drawings_have_titles_and_descriptions() {
     let made = rendered(RunOutcome::Violation);

@@ -65,7 +65,7 @@ pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
         claim: args.consistency,
     };
     match &args.files[..] {
-        [file] if args.follow => super::follow::main(file, &reading, budget, args.until_idle, args.json),
+        [file] if args.follow => super::follow::main(file, &reading, &budget, args.until_idle, args.json),
         _ if args.follow => Err(usage("--follow takes one file".to_owned())),
         [file] => one(file, &reading, &budget, args.json),
         files => Ok(many(files, &reading, &budget, args.json)),

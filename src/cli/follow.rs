@@ -18,12 +18,12 @@ use crate::{run, store};
 pub(super) fn main(
     file: &Path,
     reading: &Reading,
-    budget: Budget,
+    budget: &Budget,
     until_idle: Option<Duration>,
     as_json: bool,
 ) -> anyhow::Result<u8> {
     let path = history_of(file).map_err(|error| usage(format!("{error:#}")))?;
-    let look = || judge::file(&store::history_by_now(&path), reading, &budget);
+    let look = || judge::file(&store::history_by_now(&path), reading, budget);
     let follow = Follow {
         path: &path,
         model: &|header| judge::model_to_follow(&path, reading, header),

@@ -37,7 +37,7 @@ impl FailFast {
             let follow = Follow {
                 path: &paths.history_plain(),
                 model: &|_| Ok(model),
-                budget,
+                budget: &budget,
                 look: &|| judge::run(&paths, &budget, &[]),
             };
             match follow.run(move || flag.load(Ordering::Relaxed), &mut |_| ()) {

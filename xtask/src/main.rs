@@ -1,6 +1,7 @@
 //! `cargo xtask`: what continuous integration runs, for developers too.
 //!
-//! * `ci`: format, lints, house rules, documentation, tests of the mutants, and the acceptance runs
+//! * `ci`: format, lints, house rules, documentation, the Go program of the benchmarks where there is Go, tests of the
+//!   mutants, and the acceptance runs
 //! * `tidy`: the house rules alone
 //! * `acceptance`: the real runs alone
 //! * `bench checker`: our checker beside Porcupine, see `bench/README.md`
@@ -42,8 +43,18 @@ fn ci() -> anyhow::Result<()> {
     step("documentation", || {
         cargo(&["doc", "--workspace", "--release", "--no-deps", "--document-private-items"])
     })?;
+    let has_go = bench::go_version().is_some();
+    if has_go {
+        step("Go program of the benchmarks", || bench::test_go(root()))?;
+    } else {
+        println!("== Go program of the benchmarks: skipped");
+    }
     step("tests of the mutants", || cargo(&["test", "--release", "-p", "node", "--features", "mutants"]))?;
-    step("acceptance", || acceptance::run(root()))
+    step("acceptance", || acceptance::run(root()))?;
+    if !has_go {
+        println!("== passed, but without the Go program of the benchmarks: there is no Go on this machine");
+    }
+    Ok(())
 }
 
 /// Runs a step and says how long it took.

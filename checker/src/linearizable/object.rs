@@ -48,7 +48,8 @@ pub(crate) trait Object: Sync {
         None
     }
 
-    /// For every call, whether leaving it out can only make the rest easier to explain.
+    /// For every call, whether leaving it out can only make the rest easier to explain: from the state at the beginning,
+    /// and from those of [`Self::any_start`].
     fn removable(&self, calls: &[CallOf<Self>]) -> Vec<Removal> {
         let is_pure = |call: &CallOf<Self>| self.effect(&call.op, call.ret.as_ref()) == Effect::Pure;
         calls.iter().map(|call| if is_pure(call) { Removal::Alone } else { Removal::Kept }).collect()

@@ -59,7 +59,7 @@ pub struct Stream {
     counts: Counts,
     clock: HeldBack,
     meter: Meter,
-    budget: Budget,
+    memory_bytes: u64,
 }
 
 /// Why an event cannot be taken.
@@ -115,7 +115,7 @@ impl Stream {
             counts: Counts::default(),
             clock: HeldBack::default(),
             meter: Meter::start(budget),
-            budget: *budget,
+            memory_bytes: budget.memory_bytes,
         })
     }
 
@@ -211,7 +211,7 @@ impl Stream {
         self.keys.judge_all(until);
         let held = self.keys.standing().held_bytes;
         if self.meter.check_memory(held).is_err() {
-            let limit = self.budget.memory_bytes;
+            let limit = self.memory_bytes;
             self.keys.lose_all(&format!("the memory budget of {limit} bytes is exhausted"));
         }
     }

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod cores;
+mod hints;
 mod large;
 mod oracle;
 mod simulate;

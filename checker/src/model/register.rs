@@ -72,44 +72,7 @@ impl Model for Register {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    fn value() -> impl Strategy<Value = ValueId> {
-        (0..4_u32).prop_map(ValueId)
-    }
-
-    fn op() -> impl Strategy<Value = RegisterOp> {
-        prop_oneof![
-            Just(RegisterOp::Read),
-            value().prop_map(RegisterOp::Write),
-            (value(), value()).prop_map(|(expected, new)| RegisterOp::Cas { expected, new }),
-        ]
-    }
-
-    fn ret() -> impl Strategy<Value = Option<RegisterRet>> {
-        prop_oneof![
-            Just(None),
-            value().prop_map(|seen| Some(RegisterRet::Read(seen))),
-            Just(Some(RegisterRet::Written)),
-            any::<bool>().prop_map(|matched| Some(RegisterRet::Swapped(matched))),
-        ]
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
-        #[test]
-        fn hints_about_effects_hold_in_every_state(op in op(), ret in ret()) {
-            let states = (0..5).map(|value| Register(ValueId(value)));
-            let steps: Vec<_> = states.map(|state| (state, state.step(&op, ret.as_ref()))).collect();
-            match Register::effect(&op, ret.as_ref()) {
-                Effect::Pure => prop_assert!(steps.iter().all(|(before, after)| after.is_none_or(|after| after == *before))),
-                Effect::Overwrite => prop_assert!(steps.iter().all(|(_, after)| after.is_some() && *after == steps[0].1)),
-                Effect::General => {}
-            }
-        }
-    }
 
     #[test]
     fn compare_and_set_changes_the_register_only_when_it_matches() {

@@ -193,7 +193,11 @@ impl Narrator<'_> {
             "nothing is there only at first".to_owned()
         } else if old.known < new.call {
             let is_read = old.known_by != old.position;
-            let how = if is_read { "read by somebody" } else { "acknowledged" };
+            let how = if is_read {
+                format!("read by {}", self.who(old.known_by))
+            } else {
+                "acknowledged".to_owned()
+            };
             format!(
                 "{old_name} was {how} at {}, before {} invoked the write of {new_name} at {}",
                 old.known,

@@ -81,11 +81,12 @@ impl Narrator<'_> {
         let reason = match (element.added, element.failed) {
             (Some((call, add)), _) => {
                 proof.push(add);
-                format!("was added only later, by {}, who invoked that at {call}", self.who(add))
+                format!("was added only later, by {}, who invoked the add at {call}", self.who(add))
             }
             (None, Some(failed)) => {
                 proof.insert(0, failed);
-                format!("was never added: {} tried to and definitely failed", self.who(failed))
+                let at = self.operations[failed].call;
+                format!("was never added: {} tried to at {at} and definitely failed", self.who(failed))
             }
             (None, None) => "was never added by anybody".to_owned(),
         };
@@ -97,14 +98,15 @@ impl Narrator<'_> {
     /// How an element came to be known, and the operations that prove it.
     fn origin(&self, element: &Element) -> Option<(Vec<Position>, String)> {
         let (known_at, known) = element.known?;
-        let (_, add) = element.added?;
+        let (invoked_at, add) = element.added?;
         if self.operations[known].f == "add" {
             return Some((
                 vec![known],
                 format!("the add of {} was acknowledged at {known_at}", self.who(known)),
             ));
         }
-        let seen = format!("{} added it and {} read it at {known_at}", self.who(add), self.who(known));
+        let (adder, reader) = (self.who(add), self.who(known));
+        let seen = format!("{adder} invoked its add at {invoked_at}, and {reader} read it at {known_at}");
         Some((vec![add, known], seen))
     }
 

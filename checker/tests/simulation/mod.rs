@@ -88,7 +88,7 @@ impl Simulation<'_> {
             self.take_effect(ghost);
         }
         let client = self.random.below(CLIENTS as u64) as usize;
-        let crashes = self.random.below(CRASH_ONE_IN) == 0 && !has_order(self.spec);
+        let crashes = self.random.below(CRASH_ONE_IN) == 0;
         self.stages[client] = match self.stages[client] {
             Stage::Idle => self.invoke(client),
             Stage::Invoked(at) if crashes => self.give_up(client, Some(at)),
@@ -250,12 +250,6 @@ impl Simulation<'_> {
         }
         Value::Null
     }
-}
-
-/// Whether a removal of unknown outcome changes what all later ones give. Many of them are as many guesses, so clients of
-/// queues and stacks never give up here.
-fn has_order(spec: Spec) -> bool {
-    matches!(spec, Spec::Queue | Spec::UnorderedQueue | Spec::Stack)
 }
 
 /// The state at the beginning.

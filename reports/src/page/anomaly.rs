@@ -37,7 +37,8 @@ pub(super) struct AnomalyView {
     pub(super) lost: Vec<u64>,
     pub(super) lanes: Option<Lanes>,
     pub(super) details: Vec<String>,
-    pub(super) faults: Vec<String>,
+    /// The faults that stood around it; `None` when it is not known when it happened.
+    pub(super) faults: Option<Vec<String>>,
     pub(super) log: Vec<LogRow>,
     pub(super) hidden_log: usize,
 }
@@ -58,7 +59,7 @@ pub(super) fn views(run: &Run, limit: usize) -> Vec<AnomalyView> {
 fn view(run: &Run, position: usize, anomaly: &Anomaly) -> AnomalyView {
     let found: Vec<Operation> = anomaly.operations.iter().filter_map(|index| run.operation(*index)).collect();
     let anchor = format!("anomaly-{}", position + 1);
-    let moments = moments(run, &found);
+    let moments = moments(run, anomaly, &found);
     let (log, hidden_log) = log(run, &moments);
     let operations: Vec<OpRow> = found.iter().take(MAX_ROWS).map(OpRow::of).collect();
     AnomalyView {
@@ -79,18 +80,15 @@ fn view(run: &Run, position: usize, anomaly: &Anomaly) -> AnomalyView {
     }
 }
 
-/// The moments that an anomaly is about: the stamps of its operations or, when it has none (a crash, no recovery), the
-/// incidents of the run.
-fn moments(run: &Run, operations: &[Operation]) -> Vec<Nanos> {
+/// The moments that an anomaly is about: the stamps of its operations or, when it has none, the incidents of its kind.
+/// None are known of replicas that diverged some time, nor of a forbidden line that was found after the load.
+fn moments(run: &Run, anomaly: &Anomaly, operations: &[Operation]) -> Vec<Nanos> {
     if operations.is_empty() {
-        let incident = |event: &&RunEvent| {
-            matches!(
-                event,
-                RunEvent::Exited { licensed: false, .. }
-                    | RunEvent::RestartFailed { .. }
-                    | RunEvent::ForbiddenLog { .. }
-                    | RunEvent::NotRecovered { .. }
-            )
+        let incident = |event: &&RunEvent| match event {
+            RunEvent::Exited { licensed, .. } => anomaly.kind == "crash" && !licensed,
+            RunEvent::RestartFailed { .. } => anomaly.kind == "restart-failed",
+            RunEvent::NotRecovered { .. } => anomaly.kind == "not-recovered",
+            _ => false,
         };
         return run.events.iter().filter(incident).map(RunEvent::time).collect();
     }
@@ -108,13 +106,13 @@ fn log(run: &Run, moments: &[Nanos]) -> (Vec<LogRow>, usize) {
     (lines.into_iter().map(row).collect(), hidden)
 }
 
-fn faults(run: &Run, moments: &[Nanos]) -> Vec<String> {
-    let (Some(first), Some(last)) = (moments.iter().min(), moments.iter().max()) else { return Vec::new() };
+fn faults(run: &Run, moments: &[Nanos]) -> Option<Vec<String>> {
+    let (first, last) = (moments.iter().min()?, moments.iter().max()?);
     let (first, last) = (first.saturating_sub(LOG_RADIUS), *last + LOG_RADIUS);
     let words = |fault: &crate::faults::Fault| {
         let (from, to) = fault.window(run.end)?;
         let until = if fault.healed().is_some() { at(to) } else { "the end, never healed".to_owned() };
         Some(format!("{}, from {} to {until}", clip(&fault.label(), 120), at(from)))
     };
-    lanes::overlapping(run, first, last).filter_map(words).take(MAX_FAULTS).collect()
+    Some(lanes::overlapping(run, first, last).filter_map(words).take(MAX_FAULTS).collect())
 }

@@ -150,11 +150,13 @@ fn places(simulation: &Simulation) -> VecDeque<u64> {
 
 #[cfg(test)]
 mod tests {
+    use checker::Spec;
+
     use super::*;
     use crate::simulate::SimulatedModel;
 
     fn spread(violations: u32) -> VecDeque<u64> {
-        let (model, values) = (SimulatedModel::Register, 0);
+        let (model, values) = (SimulatedModel::Of(Spec::Register), 0);
         places(&Simulation {
             model,
             operations: 1000,

@@ -48,6 +48,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+use checker::Spec;
 use history::{Event, Nanos};
 use serde_json::Value;
 
@@ -221,17 +222,17 @@ fn simulate_traced<E>(
     let clients = to_usize(simulation.concurrency.into());
     let collection = |order| Collection::new(order, keys, clients, simulation.seed);
     match simulation.model {
-        SimulatedModel::Register => trial.of(Register::of_unique_values(keys)),
+        SimulatedModel::Of(Spec::Register) => trial.of(Register::of_unique_values(keys)),
         SimulatedModel::CasRegister => trial.of(Register::of_few_values(keys, values)),
-        SimulatedModel::VersionedRegister => trial.of(Versioned::new(keys)),
-        SimulatedModel::Kv => trial.of(Kv::new(keys)),
-        SimulatedModel::Set => trial.of(Set::new(keys, values)),
-        SimulatedModel::Counter => trial.of(Counter::new(keys)),
-        SimulatedModel::Queue => trial.of(collection(Order::Fifo)),
-        SimulatedModel::UnorderedQueue => trial.of(collection(Order::Any)),
-        SimulatedModel::Stack => trial.of(collection(Order::Lifo)),
-        SimulatedModel::Mutex => trial.of(Mutex::new(keys, clients)),
-        SimulatedModel::AppendList => trial.of(AppendList::new(keys)),
+        SimulatedModel::Of(Spec::VersionedRegister) => trial.of(Versioned::new(keys)),
+        SimulatedModel::Of(Spec::Kv) => trial.of(Kv::new(keys)),
+        SimulatedModel::Of(Spec::Set) => trial.of(Set::new(keys, values)),
+        SimulatedModel::Of(Spec::Counter) => trial.of(Counter::new(keys)),
+        SimulatedModel::Of(Spec::Queue) => trial.of(collection(Order::Fifo)),
+        SimulatedModel::Of(Spec::UnorderedQueue) => trial.of(collection(Order::Any)),
+        SimulatedModel::Of(Spec::Stack) => trial.of(collection(Order::Lifo)),
+        SimulatedModel::Of(Spec::Mutex) => trial.of(Mutex::new(keys, clients)),
+        SimulatedModel::Of(Spec::AppendList) => trial.of(AppendList::new(keys)),
     }
 }
 

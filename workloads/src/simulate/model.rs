@@ -7,6 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use checker::Spec;
 use serde_json::Value;
 
 use super::window::{Forgery, Window};
@@ -15,60 +16,29 @@ use crate::Stream;
 /// An object that clients can be simulated on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SimulatedModel {
-    /// Reads and writes of unique values.
-    Register,
-    /// Reads, writes and compare-and-sets of few values.
+    /// The object of this name; of a register, reads and writes of unique values.
+    Of(Spec),
+    /// A register with reads, writes and compare-and-sets of few values.
     CasRegister,
-    /// Reads, writes and compare-and-sets of versions.
-    VersionedRegister,
-    /// Strings with get, put, append, compare-and-set and delete.
-    Kv,
-    /// Elements that are added, removed and looked for.
-    Set,
-    /// A sum.
-    Counter,
-    /// First in, first out.
-    Queue,
-    /// Any element may leave.
-    UnorderedQueue,
-    /// Last in, first out.
-    Stack,
-    /// A lock that hands out fencing tokens.
-    Mutex,
-    /// A list that only grows.
-    AppendList,
 }
 
 impl SimulatedModel {
     /// Every model.
-    pub const ALL: [Self; 11] = [
-        Self::Register,
-        Self::CasRegister,
-        Self::VersionedRegister,
-        Self::Kv,
-        Self::Set,
-        Self::Counter,
-        Self::Queue,
-        Self::UnorderedQueue,
-        Self::Stack,
-        Self::Mutex,
-        Self::AppendList,
-    ];
+    pub const ALL: [Self; Spec::ALL.len() + 1] = {
+        let mut all = [Self::CasRegister; Spec::ALL.len() + 1];
+        let mut at = 0;
+        while at < Spec::ALL.len() {
+            all[at] = Self::Of(Spec::ALL[at]);
+            at += 1;
+        }
+        all
+    };
 
     /// The name on the command line and in the header of a history.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Register => "register",
+            Self::Of(spec) => spec.name(),
             Self::CasRegister => "cas-register",
-            Self::VersionedRegister => "versioned-register",
-            Self::Kv => "kv",
-            Self::Set => "set",
-            Self::Counter => "counter",
-            Self::Queue => "queue",
-            Self::UnorderedQueue => "unordered-queue",
-            Self::Stack => "stack",
-            Self::Mutex => "mutex",
-            Self::AppendList => "append-list",
         }
     }
 
@@ -76,7 +46,7 @@ impl SimulatedModel {
     pub fn default_values(self) -> Option<u64> {
         match self {
             Self::CasRegister => Some(5),
-            Self::Set => Some(20),
+            Self::Of(Spec::Set) => Some(20),
             _ => None,
         }
     }

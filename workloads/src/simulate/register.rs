@@ -30,6 +30,7 @@ pub(super) struct Call {
     pub deed: Deed,
 }
 
+/// What is done to a register; what a compare-and-set expects is a value, or a version.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Deed {
     Read,
@@ -68,6 +69,24 @@ impl Deed {
             Self::Write(new) | Self::Cas { new, .. } => Some(new),
         }
     }
+
+    /// The name of the function.
+    pub(super) fn function(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write(_) => "write",
+            Self::Cas { .. } => "cas",
+        }
+    }
+
+    /// The argument as the invocation records it.
+    pub(super) fn argument(self) -> Value {
+        match self {
+            Self::Read => Value::Null,
+            Self::Write(value) => Value::from(value),
+            Self::Cas { expected, new } => json!([expected, new]),
+        }
+    }
 }
 
 impl Model for Register {
@@ -102,11 +121,7 @@ impl Model for Register {
     }
 
     fn function(&self, call: &Call) -> &'static str {
-        match call.deed {
-            Deed::Read => "read",
-            Deed::Write(_) => "write",
-            Deed::Cas { .. } => "cas",
-        }
+        call.deed.function()
     }
 
     fn key(call: &Call) -> String {
@@ -114,11 +129,7 @@ impl Model for Register {
     }
 
     fn argument(call: &Call) -> Value {
-        match call.deed {
-            Deed::Read => Value::Null,
-            Deed::Write(value) => Value::from(value),
-            Deed::Cas { expected, new } => json!([expected, new]),
-        }
+        call.deed.argument()
     }
 
     fn forge(&self, window: &Window<Call>, from: u64) -> Option<Forgery> {

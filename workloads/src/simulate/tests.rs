@@ -7,6 +7,7 @@ mod proofs;
 mod properties;
 mod recorded;
 
+use checker::Spec;
 use history::Nanos;
 
 use super::{SimulatedModel, Simulation};
@@ -37,17 +38,17 @@ fn digest(recorded: &Recorded) -> u64 {
 /// Digests of a history with unknown outcomes and a violation. They change only when histories of old seeds are
 /// given up on purpose.
 const GOLDEN: [(SimulatedModel, u64); 11] = [
-    (SimulatedModel::Register, 0x613a_9ebb_dc45_f67b),
+    (SimulatedModel::Of(Spec::Register), 0x613a_9ebb_dc45_f67b),
     (SimulatedModel::CasRegister, 0xc24a_7c61_f3f3_a71e),
-    (SimulatedModel::VersionedRegister, 0xd0ee_f91d_b08b_62e2),
-    (SimulatedModel::Kv, 0x8f65_1011_b90d_a3d5),
-    (SimulatedModel::Set, 0x9bad_d85e_f192_c57e),
-    (SimulatedModel::Counter, 0xfb3f_e998_7156_824f),
-    (SimulatedModel::Queue, 0xff79_1333_55db_1de5),
-    (SimulatedModel::UnorderedQueue, 0xf358_325e_c29e_c466),
-    (SimulatedModel::Stack, 0x2fb6_122b_53c0_2dca),
-    (SimulatedModel::Mutex, 0x05e3_724f_2653_d28e),
-    (SimulatedModel::AppendList, 0xffc9_e7b6_184a_0866),
+    (SimulatedModel::Of(Spec::VersionedRegister), 0xd0ee_f91d_b08b_62e2),
+    (SimulatedModel::Of(Spec::Kv), 0x8f65_1011_b90d_a3d5),
+    (SimulatedModel::Of(Spec::Set), 0x9bad_d85e_f192_c57e),
+    (SimulatedModel::Of(Spec::Counter), 0xfb3f_e998_7156_824f),
+    (SimulatedModel::Of(Spec::Queue), 0xff79_1333_55db_1de5),
+    (SimulatedModel::Of(Spec::UnorderedQueue), 0xf358_325e_c29e_c466),
+    (SimulatedModel::Of(Spec::Stack), 0x2fb6_122b_53c0_2dca),
+    (SimulatedModel::Of(Spec::Mutex), 0x05e3_724f_2653_d28e),
+    (SimulatedModel::Of(Spec::AppendList), 0xffc9_e7b6_184a_0866),
 ];
 
 #[test]

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::model::{Model, Turn, key_name};
+use super::register::{Call, Deed};
 use super::stale::{Role, stale_read};
 use super::window::{Forgery, Window};
 
@@ -17,19 +18,6 @@ pub(super) struct Versioned {
 struct State {
     value: Option<u64>,
     version: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Call {
-    key: usize,
-    deed: Deed,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Deed {
-    Read,
-    Write(u64),
-    Cas { expected: u64, new: u64 },
 }
 
 impl Versioned {
@@ -69,11 +57,7 @@ impl Model for Versioned {
     }
 
     fn function(&self, call: &Call) -> &'static str {
-        match call.deed {
-            Deed::Read => "read",
-            Deed::Write(_) => "write",
-            Deed::Cas { .. } => "cas",
-        }
+        call.deed.function()
     }
 
     fn key(call: &Call) -> String {
@@ -81,11 +65,7 @@ impl Model for Versioned {
     }
 
     fn argument(call: &Call) -> Value {
-        match call.deed {
-            Deed::Read => Value::Null,
-            Deed::Write(new) => Value::from(new),
-            Deed::Cas { expected, new } => json!([expected, new]),
-        }
+        call.deed.argument()
     }
 
     fn forge(&self, window: &Window<Call>, from: u64) -> Option<Forgery> {

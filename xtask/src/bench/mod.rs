@@ -40,6 +40,8 @@ const LIMITS: Limits = Limits { seconds: 60, bytes: 8 << 30 };
 /// The word after which this program judges one history with our checker, as a child of itself.
 pub(crate) const CHILD: &str = "bench-child";
 
+pub(crate) use porcupine::{go_version, test as test_go};
+
 /// Runs the benchmark.
 pub(crate) fn run(root: &Path, words: &[String]) -> anyhow::Result<()> {
     let arguments = Arguments::parse(words)?;
@@ -49,7 +51,7 @@ pub(crate) fn run(root: &Path, words: &[String]) -> anyhow::Result<()> {
     let work = root.join("target/bench");
     fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
     let subjects = histories::selected(&arguments, &work)?;
-    let go = porcupine::go_version();
+    let go = go_version();
     let porcupine = match &go {
         Some(_) => Some(porcupine::build(root, &work)?),
         None => {

@@ -33,6 +33,16 @@ pub(crate) fn build(root: &Path, work: &Path) -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
+/// Lints and tests the program.
+pub(crate) fn test(root: &Path) -> anyhow::Result<()> {
+    for verb in ["vet", "test"] {
+        let mut command = Command::new("go");
+        command.args([verb, "-mod=readonly", "./..."]).current_dir(sources(root));
+        ensure!(command.status()?.success(), "go {verb} failed in {}", sources(root).display());
+    }
+    Ok(())
+}
+
 fn sources(root: &Path) -> PathBuf {
     root.join("bench/porcupine")
 }

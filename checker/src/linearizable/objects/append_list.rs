@@ -49,10 +49,15 @@ pub(super) fn show_list(values: &Values, list: &[ValueId]) -> String {
 pub(super) fn show_read(operations: &Operations, position: u32, list: &[ValueId]) -> String {
     let values = operations.values();
     let read = values.list(operations.output(position as usize)).map_or(0, <[ValueId]>::len);
-    match read.saturating_sub(list.len()) {
-        0 => format!("read {}", show_list(values, list)),
-        others if list.is_empty() => format!("read {}", count(others, "other element")),
-        others => format!("read {} and {}", show_list(values, list), count(others, "other element")),
+    let others = match read.saturating_sub(list.len()) {
+        0 => return format!("read {}", show_list(values, list)),
+        1 => "another element".to_owned(),
+        others => count(others, "other element"),
+    };
+    if list.is_empty() {
+        format!("read {others}")
+    } else {
+        format!("read {} and {others}", show_list(values, list))
     }
 }
 

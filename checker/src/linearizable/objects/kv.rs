@@ -20,6 +20,8 @@ use crate::model::{Effect, Register, RegisterOp, RegisterRet};
 use crate::narration::show_value;
 
 mod cases;
+#[cfg(test)]
+mod tests;
 
 /// What a key holds, as far as it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

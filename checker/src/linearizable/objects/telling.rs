@@ -7,7 +7,7 @@
 use history::{Nanos, Outcome, ValueId};
 
 use super::super::object::{CallOf, Case, Object};
-use crate::narration::{show_value, who};
+use crate::narration::{deed, show_value, who};
 
 /// Verbs for what makes a value appear.
 #[derive(Debug, Clone, Copy)]
@@ -95,15 +95,18 @@ impl<O: Object + ?Sized> Case<'_, O> {
         let first = makers().filter(|at| !is_failed(at)).min_by_key(|at| self.operations.call(*at));
         if let Some(first) = first {
             let call = self.operations.call(first);
-            let who = who(first);
+            let (who, deed) = (who(first), deed(super::function(self.operations, first)));
             let later =
-                format!("but {shown} was {} only later: {who} invoked that at {call}", verb.participle);
+                format!("but {shown} was {} only later: {who} invoked the {deed} at {call}", verb.participle);
             return (call > end).then_some(later);
         }
         Some(match makers().next() {
             Some(failed) => {
-                let who = who(failed);
-                format!("but {shown} was never {}: {who} tried to and definitely failed", verb.participle)
+                let (who, call) = (who(failed), self.operations.call(failed));
+                format!(
+                    "but {shown} was never {}: {who} tried to at {call} and definitely failed",
+                    verb.participle
+                )
             }
             None => format!("but nobody ever {} {shown}", verb.past),
         })

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use history::{Nanos, Outcome, Process};
 use serde_json::json;
 
-use super::simulate::{Mix, Random, corrupt, long, operation, stale_read};
-use crate::rows::Rows;
+use super::simulate::{Mix, Random, corrupt, long, stale_read};
+use crate::rows::{Rows, operation};
 use crate::{Budget, CheckOutcome, Finding, linearizable_register};
 
 fn check(history: &Rows) -> Finding {

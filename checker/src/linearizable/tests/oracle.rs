@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use history::{Nanos, Operation, Outcome};
+use history::{Operation, Outcome};
 use serde_json::Value;
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester};
 
@@ -16,39 +16,51 @@ pub(super) fn exhaustive(history: &Rows) -> bool {
     exhaustive_from(history, &[Value::Null])
 }
 
-/// Tries every order from every one of some states.
+/// Tries every order of a register from every one of some states.
 pub(super) fn exhaustive_from(history: &Rows, states: &[Value]) -> bool {
-    let operations: Vec<&Operation> =
-        history.operations.iter().filter(|operation| operation.outcome != Outcome::Fail).collect();
-    assert!(operations.len() <= 20, "the exhaustive oracle is for small histories");
-    let mut failed = HashSet::new();
-    states.iter().any(|state| some_order(&operations, 0, state, &mut failed))
+    explains(history, states, |operation, state| Vec::from_iter(after(operation, state)))
 }
 
-/// `failed` remembers from where there is no order.
-fn some_order(
-    operations: &[&Operation],
-    done: u32,
-    state: &Value,
-    failed: &mut HashSet<(u32, Value)>,
+/// Tries every order from every one of some states; `steps` says which states an operation may leave.
+pub(super) fn explains(
+    history: &Rows,
+    states: &[Value],
+    steps: impl Fn(&Operation, &Value) -> Vec<Value>,
 ) -> bool {
-    let left = || (0..operations.len()).filter(|at| done >> at & 1 == 0);
-    let end = |at: usize| operations[at].effective_end();
-    if left().all(|at| end(at).is_none()) {
-        return true;
+    let did_not_fail = |operation: &&Operation| operation.outcome != Outcome::Fail;
+    let operations: Vec<&Operation> = history.operations.iter().filter(did_not_fail).collect();
+    assert!(operations.len() <= 20, "the exhaustive oracle is for small histories");
+    let mut orders = Orders { operations, steps, failed: HashSet::new() };
+    states.iter().any(|state| orders.any(0, state))
+}
+
+struct Orders<'a, S> {
+    operations: Vec<&'a Operation>,
+    steps: S,
+    /// What was done, and the state, from where there is no order.
+    failed: HashSet<(u32, Value)>,
+}
+
+impl<S: Fn(&Operation, &Value) -> Vec<Value>> Orders<'_, S> {
+    /// Whether some order of what is not done yet explains its results.
+    fn any(&mut self, done: u32, state: &Value) -> bool {
+        let left: Vec<usize> = (0..self.operations.len()).filter(|at| done >> at & 1 == 0).collect();
+        let ends = left.iter().filter_map(|at| self.operations[*at].effective_end());
+        let Some(earliest_end) = ends.min() else { return true };
+        if self.failed.contains(&(done, state.clone())) {
+            return false;
+        }
+        let explained = left.into_iter().any(|at| {
+            self.operations[at].call <= earliest_end && {
+                let nexts = (self.steps)(self.operations[at], state);
+                nexts.iter().any(|next| self.any(done | 1 << at, next))
+            }
+        });
+        if !explained {
+            self.failed.insert((done, state.clone()));
+        }
+        explained
     }
-    if failed.contains(&(done, state.clone())) {
-        return false;
-    }
-    let earliest_end = left().filter_map(end).min().unwrap_or(Nanos(u64::MAX));
-    let explained = left().filter(|at| operations[*at].call <= earliest_end).any(|at| {
-        let next = after(operations[at], state);
-        next.is_some_and(|next| some_order(operations, done | 1 << at, &next, failed))
-    });
-    if !explained {
-        failed.insert((done, state.clone()));
-    }
-    explained
 }
 
 fn after(operation: &Operation, state: &Value) -> Option<Value> {

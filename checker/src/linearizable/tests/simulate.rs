@@ -1,7 +1,7 @@
 //! Histories by simulating a register: valid by construction, unless a test corrupts them afterwards.
 
-use crate::rows::Rows;
-use history::{Nanos, NodeId, Operation, Outcome, Process};
+use crate::rows::{Rows, operation};
+use history::{Nanos, Operation, Outcome};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -161,25 +161,6 @@ impl Simulation {
                 Value::Bool(matched)
             }
         }
-    }
-}
-
-/// An operation that nobody completed yet.
-pub(super) fn operation(index: u64, process: u32, f: &str, input: Value) -> Operation {
-    Operation {
-        index,
-        process: Process(process),
-        node: Some(NodeId::numbered(process as usize % 3 + 1)),
-        f: f.to_owned(),
-        key: None,
-        input,
-        output: Value::Null,
-        intended: Nanos(0),
-        call: Nanos(0),
-        ret: None,
-        outcome: Outcome::Info,
-        is_final: false,
-        error: None,
     }
 }
 

@@ -1,149 +1,18 @@
-//! Every object once more, over raw JSON and as plainly as possible: the oracle that shares nothing with the models.
+//! Small histories of every object against every order of them, with the plain objects of [`crate::plain`].
 
 use history::{Nanos, Operation, Outcome};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::collections::HashSet;
 
-use super::simulate::operation;
+use super::oracle::explains;
 use crate::linearizable::stream::tests::streamed;
-use crate::rows::Rows;
+use crate::plain::{apply, empty, steps};
+use crate::rows::{Rows, operation};
 use crate::{Budget, CheckOutcome, Spec, linearizable};
 
-/// The state at the beginning.
-fn empty(spec: Spec) -> Value {
-    match spec {
-        Spec::Register | Spec::Kv => Value::Null,
-        Spec::VersionedRegister => json!([null, 0]),
-        Spec::Counter => json!(0),
-        Spec::Mutex => json!([false, 0]),
-        _ => json!([]),
-    }
-}
-
-/// What an operation does and observes. Versions and tokens grow by one.
-fn apply(spec: Spec, f: &str, input: &Value, state: &Value) -> (Value, Value) {
-    let done = |state: Value| (state, Value::Null);
-    let same = |output: Value| (state.clone(), output);
-    let list = || state.as_array().cloned().unwrap_or_default();
-    let with = |element: &Value| json!([list(), vec![element.clone()]].concat());
-    match (spec, f) {
-        (Spec::VersionedRegister, "read") => same(state.clone()),
-        (Spec::VersionedRegister, "write") => {
-            let version = json!(state[1].as_u64().unwrap() + 1);
-            (json!([input, version]), version)
-        }
-        (Spec::VersionedRegister, _) if state[1] != input[0] => same(json!(false)),
-        (Spec::VersionedRegister, _) => apply(spec, "write", &input[1], state),
-        (Spec::Set, "add") if list().contains(input) => done(state.clone()),
-        (Spec::Set, "remove") => done(list().into_iter().filter(|element| element != input).collect()),
-        (Spec::Set, "contains") => same(json!(list().contains(input))),
-        (Spec::Counter, "add") => done(json!(state.as_i64().unwrap() + input.as_i64().unwrap())),
-        (Spec::Mutex, "acquire") if state[0] == true => same(json!(false)),
-        (Spec::Mutex, "acquire") => {
-            let token = json!(state[1].as_u64().unwrap() + 1);
-            (json!([true, token]), token)
-        }
-        (Spec::Mutex, _) if state[0] == false => same(json!(false)),
-        (Spec::Mutex, _) => done(json!([false, state[1]])),
-        (_, "read" | "get") => same(state.clone()),
-        (_, "write" | "put") => done(input.clone()),
-        (_, "delete") => done(Value::Null),
-        (_, "cas") if *state == input[0] => (input[1].clone(), json!(true)),
-        (_, "cas") => same(json!(false)),
-        (Spec::Kv, "append") => {
-            done(json!([state.as_str().unwrap_or_default(), input.as_str().unwrap()].concat()))
-        }
-        (_, "append" | "enqueue" | "push" | "add") => done(with(input)),
-        (_, "dequeue" | "pop") if list().is_empty() => same(Value::Null),
-        (_, "dequeue") => (json!(list()[1..]), list()[0].clone()),
-        (_, "pop") => (json!(list()[..list().len() - 1]), list()[list().len() - 1].clone()),
-        _ => panic!("no function {f}"),
-    }
-}
-
-/// Everything that an operation may do to a state, given what it observed. Only here an object has choices: versions and
-/// tokens may grow by any amount, and a queue without an order may give any element.
-fn steps(spec: Spec, operation: &Operation, state: &Value) -> Vec<Value> {
-    let (f, input) = (operation.f.as_str(), &operation.input);
-    let known = operation.outcome == Outcome::Ok;
-    let (after, output) = apply(spec, f, input, state);
-    match (spec, f) {
-        (Spec::UnorderedQueue, "dequeue") if known && operation.output.is_null() => {
-            if after == json!([]) && *state == json!([]) { vec![after] } else { vec![] }
-        }
-        (Spec::UnorderedQueue, "dequeue") => {
-            let list = state.as_array().unwrap();
-            let mut nexts = Vec::new();
-            for (at, element) in list.iter().enumerate() {
-                if !known || operation.output == *element {
-                    nexts.push(json!([&list[..at], &list[at + 1..]].concat()));
-                }
-            }
-            if !known {
-                nexts.push(state.clone())
-            }
-            nexts
-        }
-        (Spec::Set, "read") if known => {
-            let sorted = |value: &Value| {
-                let mut list: Vec<String> =
-                    value.as_array().unwrap().iter().map(ToString::to_string).collect();
-                list.sort();
-                list
-            };
-            if sorted(state) == sorted(&operation.output) { vec![state.clone()] } else { vec![] }
-        }
-        (Spec::Mutex, "acquire") if known && operation.output.is_u64() => {
-            let fits = state[0] == false && operation.output.as_u64() > state[1].as_u64();
-            if fits { vec![json!([true, operation.output])] } else { vec![] }
-        }
-        (Spec::VersionedRegister, "write" | "cas") if !known || operation.output.is_u64() => {
-            let version = state[1].as_u64().unwrap();
-            let (matches, new) = if f == "cas" { (state[1] == input[0], &input[1]) } else { (true, input) };
-            let mut nexts = if matches || known { vec![] } else { vec![state.clone()] };
-            let possible = (version + 1..version + 9).filter(|_| matches).map(|next| json!(next));
-            nexts.extend(
-                possible.filter(|next| !known || *next == operation.output).map(|next| json!([new, next])),
-            );
-            nexts
-        }
-        _ if known && operation.output != output => vec![],
-        _ => vec![after],
-    }
-}
-
 /// Tries every order.
-fn exhaustive(spec: Spec, rows: &[Operation]) -> bool {
-    let operations: Vec<&Operation> = rows.iter().filter(|row| row.outcome != Outcome::Fail).collect();
-    assert!(operations.len() <= 16, "the exhaustive oracle is for small histories");
-    some_order(spec, &operations, 0, &empty(spec), &mut HashSet::new())
-}
-
-fn some_order(
-    spec: Spec,
-    operations: &[&Operation],
-    done: u32,
-    state: &Value,
-    failed: &mut HashSet<(u32, Value)>,
-) -> bool {
-    let left = || (0..operations.len()).filter(|at| done >> at & 1 == 0);
-    let end = |at: usize| operations[at].effective_end();
-    if left().all(|at| end(at).is_none()) {
-        return true;
-    }
-    if failed.contains(&(done, state.clone())) {
-        return false;
-    }
-    let earliest_end = left().filter_map(end).min().unwrap_or(Nanos(u64::MAX));
-    let explained = left().filter(|at| operations[*at].call <= earliest_end).any(|at| {
-        let nexts = steps(spec, operations[at], state);
-        nexts.iter().any(|next| some_order(spec, operations, done | 1 << at, next, failed))
-    });
-    if !explained {
-        failed.insert((done, state.clone()));
-    }
-    explained
+fn exhaustive(spec: Spec, rows: &Rows) -> bool {
+    explains(rows, &[empty(spec)], |operation, state| steps(spec, operation, state))
 }
 
 /// What a client does next.
@@ -183,10 +52,10 @@ fn question(spec: Spec, draw: (u8, u8, u8), unique: usize) -> (&'static str, Val
 }
 
 /// One move of a client: its number, what to ask, and a roll that may end an operation without an answer.
-type Move = (usize, (u8, u8, u8), u8);
+pub(super) type Move = (usize, (u8, u8, u8), u8);
 
 /// Plays moves: an idle client asks, one that asked gets its effect, one that has it gets its answer.
-fn play(spec: Spec, moves: &[Move]) -> Rows {
+pub(super) fn play(spec: Spec, moves: &[Move]) -> Rows {
     let mut rows = Rows::default();
     let mut state = empty(spec);
     let mut clients: Vec<(Option<usize>, bool)> = vec![(None, false); 4];
@@ -197,8 +66,8 @@ fn play(spec: Spec, moves: &[Move]) -> Rows {
         match (*open, *effected) {
             (None, _) => {
                 let (f, input) = question(spec, *draw, rows.operations.len() + 10);
-                let mut row = operation(rows.operations.len() as u64, process, f, input);
-                row.call = now;
+                let at = rows.operations.len() as u64;
+                let row = Operation { call: now, ..operation(at, process, f, input) };
                 process += 1;
                 *open = Some(rows.operations.len());
                 rows.operations.push(row);
@@ -223,7 +92,7 @@ fn play(spec: Spec, moves: &[Move]) -> Rows {
 }
 
 /// Gives an observation to another operation that could have made it.
-fn lie(rows: &mut Rows, which: usize, whose: usize) {
+pub(super) fn lie(rows: &mut Rows, which: usize, whose: usize) {
     let observed: Vec<usize> = (0..rows.operations.len())
         .filter(|at| rows.operations[*at].outcome == Outcome::Ok)
         .filter(|at| {
@@ -244,7 +113,7 @@ fn verdict(spec: Spec, rows: &Rows) -> CheckOutcome {
     linearizable(spec, &rows.history(), &Budget::default()).unwrap().result.outcome
 }
 
-fn moves() -> impl Strategy<Value = Vec<Move>> {
+pub(super) fn moves() -> impl Strategy<Value = Vec<Move>> {
     let one = (0..4_usize, (any::<u8>(), any::<u8>(), any::<u8>()), any::<u8>());
     proptest::collection::vec(one, 6..30)
 }
@@ -255,7 +124,7 @@ fn agrees(spec: Spec, moves: &[Move], lied: Option<(usize, usize)>) -> Result<()
         lie(&mut rows, which, whose);
     }
     prop_assume!(rows.operations.len() <= 12);
-    let expected = exhaustive(spec, &rows.operations);
+    let expected = exhaustive(spec, &rows);
     prop_assert!(expected || lied.is_some(), "what was played is legal");
     prop_assert_eq!(verdict(spec, &rows) != CheckOutcome::Violation, expected, "{}: {:#?}", spec, rows);
     // However a history is cut, following it gives the same answer.
@@ -276,7 +145,7 @@ fn agrees(spec: Spec, moves: &[Move], lied: Option<(usize, usize)>) -> Result<()
 }
 
 /// How many histories per object; `SHAKEDOWN_CASES` asks for more.
-fn cases() -> u32 {
+pub(super) fn cases() -> u32 {
     std::env::var("SHAKEDOWN_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(4000)
 }
 

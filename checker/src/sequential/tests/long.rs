@@ -6,6 +6,7 @@ use history::{Nanos, Outcome, Process};
 use serde_json::json;
 
 use super::play::{Draw, play, row};
+use crate::plain::{apply, empty};
 use crate::rows::Rows;
 use crate::{Budget, CheckOutcome, Finding, Spec, sequential};
 
@@ -61,15 +62,8 @@ fn linearizable_histories_of_every_object_are_accepted() {
 fn sequential_in_time(spec: Spec, rows: &mut Rows) -> Rows {
     let mut states = std::collections::BTreeMap::new();
     for (at, row) in rows.operations.iter_mut().enumerate() {
-        let initial = match spec {
-            Spec::Register | Spec::Kv => json!(null),
-            Spec::VersionedRegister => json!([null, 0]),
-            Spec::Counter => json!(0),
-            Spec::Mutex => json!([false, 0]),
-            _ => json!([]),
-        };
-        let state = states.entry(row.key.clone()).or_insert(initial);
-        (*state, row.output) = super::play::apply(spec, &row.f, &row.input, state);
+        let state = states.entry(row.key.clone()).or_insert_with(|| empty(spec));
+        (*state, row.output) = apply(spec, &row.f, &row.input, state);
         (row.call, row.ret, row.index) = (Nanos(at as u64 * 10), Some(Nanos(at as u64 * 10 + 15)), at as u64);
     }
     let mut ends = std::collections::BTreeMap::new();
@@ -131,7 +125,7 @@ fn violation_stays_one_when_stamps_change_and_pure_operations_come() {
     for row in &mut rows.operations {
         (row.call, row.ret) = (Nanos(row.call.0 * 3), row.ret.map(|ret| Nanos(ret.0 * 3 + 1)));
     }
-    let read = crate::sequential::tests::play::row(rows.operations.len(), 77, "read", "k0", json!(null));
+    let read = row(rows.operations.len(), 77, "read", "k0", json!(null));
     rows.operations.push(history::Operation { outcome: Outcome::Ok, ret: Some(Nanos(5)), ..read });
     assert_eq!(outcome(Spec::Register, &rows), CheckOutcome::Violation);
 }

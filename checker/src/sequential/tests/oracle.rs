@@ -2,13 +2,14 @@
 
 use history::{Operation, Outcome};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::Value;
 use stateright::semantics::{ConsistencyTester, SequentialConsistencyTester};
 
-use super::play::{Draw, apply, lie, play};
+use super::play::{Draw, lie, play};
 use crate::linearizable::object::Object;
 use crate::linearizable::objects::register::RegisterObject;
 use crate::model::{Register, RegisterOp};
+use crate::plain::{empty, steps};
 use crate::rows::Rows;
 use crate::{Budget, CheckOutcome, Spec, linearizable, sequential};
 
@@ -22,58 +23,6 @@ fn processes(rows: &Rows) -> Vec<Vec<&Operation>> {
         rows.operations.iter().filter(its).collect()
     };
     names.iter().map(of).collect()
-}
-
-/// What the key holds at first is found by reading it where nothing happened.
-fn initial(spec: Spec) -> Value {
-    match spec {
-        Spec::VersionedRegister => json!([null, 0]),
-        Spec::Counter => json!(0),
-        Spec::Mutex => json!([false, 0]),
-        Spec::Register | Spec::Kv => Value::Null,
-        _ => json!([]),
-    }
-}
-
-/// The states that an operation may leave.
-fn steps(spec: Spec, operation: &Operation, state: &Value) -> Vec<Value> {
-    let known = operation.outcome == Outcome::Ok;
-    if spec == Spec::UnorderedQueue && operation.f == "dequeue" {
-        let elements = state.as_array().unwrap();
-        if known && operation.output.is_null() {
-            return if elements.is_empty() { vec![state.clone()] } else { vec![] };
-        }
-        let leaves = |at: usize| {
-            let mut rest = elements.clone();
-            let gone = rest.remove(at);
-            (!known || gone == operation.output).then(|| json!(rest))
-        };
-        return (0..elements.len()).filter_map(leaves).collect();
-    }
-    let (next, mut output) = apply(spec, &operation.f, &operation.input, state);
-    let mut observed = operation.output.clone();
-    if matches!((spec, operation.f.as_str()), (Spec::Set, "read")) {
-        let sort = |value: &mut Value| value.as_array_mut().unwrap().sort_by_key(Value::to_string);
-        sort(&mut output);
-        if known {
-            sort(&mut observed);
-        }
-    }
-    if spec == Spec::VersionedRegister && operation.f != "read" && !(known && observed == false) {
-        let version = state[1].as_u64().unwrap();
-        let (matches, new) = match operation.f.as_str() {
-            "cas" => (state[1] == operation.input[0], &operation.input[1]),
-            _ => (true, &operation.input),
-        };
-        let grown = (version + 1..version + 12).filter(|_| matches);
-        let fits = grown.filter(|grown| !known || observed == *grown);
-        return fits.map(|grown| json!([new, grown])).collect();
-    }
-    if known && spec == Spec::Mutex && operation.f == "acquire" && observed.is_u64() {
-        let fits = state[0] == false && observed.as_u64() > state[1].as_u64();
-        return if fits { vec![json!([true, observed])] } else { vec![] };
-    }
-    if known && output != observed { vec![] } else { vec![next] }
 }
 
 fn some_order(
@@ -108,7 +57,7 @@ fn some_order(
 
 fn exhaustive(spec: Spec, rows: &Rows) -> bool {
     let processes = processes(rows);
-    let mut states: Vec<(String, Value)> = (0..2).map(|key| (format!("k{key}"), initial(spec))).collect();
+    let mut states: Vec<(String, Value)> = (0..2).map(|key| (format!("k{key}"), empty(spec))).collect();
     some_order(spec, &processes, &mut vec![0; processes.len()], &mut states)
 }
 

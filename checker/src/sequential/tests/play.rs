@@ -1,41 +1,18 @@
 //! Histories that are sequentially consistent by construction: one operation after another takes effect, but the
 //! stamps of every process come from a clock of its own.
 
-use history::{Nanos, Operation, Outcome, Process};
+use history::{Nanos, Operation, Outcome};
 use serde_json::{Value, json};
 
 use crate::Spec;
-use crate::rows::Rows;
+use crate::plain::{apply, empty};
+use crate::rows::{Rows, operation};
 
 /// One operation: process, what it does, how long the process waits before it, how it ends.
 pub(super) type Draw = (u8, (u8, u8, u8), u8, u8);
 
 pub(super) fn row(index: usize, process: u32, f: &str, key: &str, input: Value) -> Operation {
-    Operation {
-        index: index as u64,
-        process: Process(process),
-        node: None,
-        f: f.to_owned(),
-        key: Some(key.to_owned()),
-        input,
-        output: Value::Null,
-        intended: Nanos(0),
-        call: Nanos(0),
-        ret: None,
-        outcome: Outcome::Info,
-        is_final: false,
-        error: None,
-    }
-}
-
-fn empty(spec: Spec) -> Value {
-    match spec {
-        Spec::Register | Spec::Kv => Value::Null,
-        Spec::VersionedRegister => json!([null, 0]),
-        Spec::Counter => json!(0),
-        Spec::Mutex => json!([false, 0]),
-        Spec::Set | Spec::Queue | Spec::UnorderedQueue | Spec::Stack | Spec::AppendList => json!([]),
-    }
+    Operation { node: None, key: Some(key.to_owned()), ..operation(index as u64, process, f, input) }
 }
 
 /// What a process does next; `unique` is a value that nobody else writes.
@@ -70,74 +47,6 @@ fn question(spec: Spec, (function, first, second): (u8, u8, u8), unique: usize) 
         (Spec::AppendList, 0) => ("read", Value::Null),
         (Spec::AppendList | Spec::Set, _) => ("append", value),
     }
-}
-
-/// The state after an operation and what it observes.
-pub(super) fn apply(spec: Spec, f: &str, input: &Value, state: &Value) -> (Value, Value) {
-    let mut next = state.clone();
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let output = match (spec, f) {
-        (Spec::Mutex, _) => {
-            let held = state[0] == true;
-            if (f == "acquire") == held {
-                return (next, json!(false));
-            }
-            next = json!([!held, state[1].as_u64().unwrap() + u64::from(!held)]);
-            if held { Value::Null } else { next[1].clone() }
-        }
-        (Spec::VersionedRegister, "read") => state.clone(),
-        (Spec::VersionedRegister, _) => {
-            let (matches, new) = if f == "cas" { (state[1] == input[0], &input[1]) } else { (true, input) };
-            if !matches {
-                return (next, json!(false));
-            }
-            next = json!([new, state[1].as_u64().unwrap() + 1]);
-            next[1].clone()
-        }
-        (_, "read" | "get") => state.clone(),
-        (_, "write" | "put") => {
-            next = input.clone();
-            Value::Null
-        }
-        (_, "cas") => {
-            if *state == input[0] {
-                next = input[1].clone();
-            }
-            json!(*state == input[0])
-        }
-        (Spec::Kv, "append") => {
-            next = json!([state.as_str().unwrap_or_default(), input.as_str().unwrap()].concat());
-            Value::Null
-        }
-        (Spec::Kv, _) => {
-            next = Value::Null;
-            Value::Null
-        }
-        (Spec::Counter, _) => {
-            next = json!(state.as_i64().unwrap() + input.as_i64().unwrap());
-            Value::Null
-        }
-        (_, "contains") => json!(list(state).contains(input)),
-        (_, "dequeue" | "pop") => {
-            let mut elements = list(state);
-            let last =
-                if f == "pop" { elements.pop() } else { (!elements.is_empty()).then(|| elements.remove(0)) };
-            next = json!(elements);
-            last.unwrap_or_default()
-        }
-        _ => {
-            let mut elements = list(state);
-            if spec == Spec::Set {
-                elements.retain(|element| element != input);
-            }
-            if f != "remove" {
-                elements.push(input.clone());
-            }
-            next = json!(elements);
-            Value::Null
-        }
-    };
-    (next, output)
 }
 
 /// Plays what was drawn on some keys. Operations of unknown outcome took effect or did not; their process is never used

@@ -3,25 +3,11 @@
 use history::{Header, Nanos, Operation, Outcome, Process};
 use serde_json::{Value, json};
 
-use crate::rows::Rows;
+use crate::rows::{Rows, operation};
 use crate::{Budget, CheckOutcome, Finding, session_guarantees};
 
 pub(super) fn row(f: &str, key: &str, input: Value) -> Operation {
-    Operation {
-        index: 0,
-        process: Process(0),
-        node: None,
-        f: f.to_owned(),
-        key: Some(key.to_owned()),
-        input,
-        output: Value::Null,
-        intended: Nanos(0),
-        call: Nanos(0),
-        ret: None,
-        outcome: Outcome::Info,
-        is_final: false,
-        error: None,
-    }
+    Operation { node: None, key: Some(key.to_owned()), ..operation(0, 0, f, input) }
 }
 
 pub(super) fn header(versioned: bool) -> Header {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use checker::Spec;
 use history::{Event, EventKind};
 use serde_json::{Value, json};
 
@@ -34,16 +35,18 @@ pub(super) enum State {
 
 pub(super) fn initial(model: SimulatedModel) -> State {
     match model {
-        SimulatedModel::Register | SimulatedModel::CasRegister => State::Register(None),
-        SimulatedModel::VersionedRegister => State::Versioned { value: None, version: 0, exact: true },
-        SimulatedModel::Kv => State::Text(None),
-        SimulatedModel::Set => State::Set(BTreeSet::new()),
-        SimulatedModel::Counter => State::Sum(0),
-        SimulatedModel::Queue => State::Queue(Vec::new()),
-        SimulatedModel::UnorderedQueue => State::Bag(BTreeSet::new()),
-        SimulatedModel::Stack => State::Stack(Vec::new()),
-        SimulatedModel::Mutex => State::Lock { held: false, token: 0 },
-        SimulatedModel::AppendList => State::List(Vec::new()),
+        SimulatedModel::Of(Spec::Register) | SimulatedModel::CasRegister => State::Register(None),
+        SimulatedModel::Of(Spec::VersionedRegister) => {
+            State::Versioned { value: None, version: 0, exact: true }
+        }
+        SimulatedModel::Of(Spec::Kv) => State::Text(None),
+        SimulatedModel::Of(Spec::Set) => State::Set(BTreeSet::new()),
+        SimulatedModel::Of(Spec::Counter) => State::Sum(0),
+        SimulatedModel::Of(Spec::Queue) => State::Queue(Vec::new()),
+        SimulatedModel::Of(Spec::UnorderedQueue) => State::Bag(BTreeSet::new()),
+        SimulatedModel::Of(Spec::Stack) => State::Stack(Vec::new()),
+        SimulatedModel::Of(Spec::Mutex) => State::Lock { held: false, token: 0 },
+        SimulatedModel::Of(Spec::AppendList) => State::List(Vec::new()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The reasons why violations are provable, checked on the recorded operations alone, unknown ones included.
 
+use checker::Spec;
 use serde_json::{Value, json};
 
 use super::recorded::Operation;
@@ -12,19 +13,22 @@ pub(super) fn holds(model: SimulatedModel, operations: &[Operation], violation: 
     let of_key = |operation: &&Operation| operation.key == liars[0].key;
     let operations: Vec<&Operation> = operations.iter().filter(of_key).collect();
     match (model, liars.as_slice()) {
-        (SimulatedModel::Register | SimulatedModel::VersionedRegister | SimulatedModel::Kv, [read]) => {
-            stale(&operations, read)
-        }
+        (
+            SimulatedModel::Of(Spec::Register)
+            | SimulatedModel::Of(Spec::VersionedRegister)
+            | SimulatedModel::Of(Spec::Kv),
+            [read],
+        ) => stale(&operations, read),
         (SimulatedModel::CasRegister, [read]) => emptied(&operations, read) || absent(&operations, read),
-        (SimulatedModel::Set, [contains]) => contrary(&operations, contains),
-        (SimulatedModel::Counter, [read]) => out_of_reach(&operations, read),
-        (SimulatedModel::Queue, [first, second]) => disorder(&operations, first, second, "enqueue"),
-        (SimulatedModel::Stack, [first, second]) => disorder(&operations, first, second, "push"),
-        (SimulatedModel::UnorderedQueue, [second]) => twice(&operations, second),
-        (SimulatedModel::Mutex, [second]) => operations
+        (SimulatedModel::Of(Spec::Set), [contains]) => contrary(&operations, contains),
+        (SimulatedModel::Of(Spec::Counter), [read]) => out_of_reach(&operations, read),
+        (SimulatedModel::Of(Spec::Queue), [first, second]) => disorder(&operations, first, second, "enqueue"),
+        (SimulatedModel::Of(Spec::Stack), [first, second]) => disorder(&operations, first, second, "push"),
+        (SimulatedModel::Of(Spec::UnorderedQueue), [second]) => twice(&operations, second),
+        (SimulatedModel::Of(Spec::Mutex), [second]) => operations
             .iter()
             .any(|first| first.f == "acquire" && first.precedes(second) && token(first) >= token(second)),
-        (SimulatedModel::AppendList, [read]) => operations.iter().any(|append| {
+        (SimulatedModel::Of(Spec::AppendList), [read]) => operations.iter().any(|append| {
             let missing = !read.observed.as_ref().unwrap().as_array().unwrap().contains(&append.argument);
             append.f == "append" && append.precedes(read) && missing
         }),

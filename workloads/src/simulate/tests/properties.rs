@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use checker::Spec;
 use history::operation::Pairing;
 use history::{EventKind, Nanos};
 use serde_json::Value;
@@ -37,7 +38,7 @@ fn every_history_is_legal() {
 
 #[test]
 fn clients_are_always_busy_unless_they_think() {
-    let simulation = Simulation { concurrency: 20, ..small(SimulatedModel::Register) };
+    let simulation = Simulation { concurrency: 20, ..small(SimulatedModel::Of(Spec::Register)) };
     let depths = |think_time| {
         let mut open = 0_usize;
         let mut depths = Vec::new();
@@ -56,7 +57,8 @@ fn clients_are_always_busy_unless_they_think() {
 
 #[test]
 fn operations_last_between_a_fifth_and_nine_fifths_of_a_unit() {
-    let operations = of(&Simulation { operations: 20_000, ..small(SimulatedModel::Counter) }).operations();
+    let operations =
+        of(&Simulation { operations: 20_000, ..small(SimulatedModel::Of(Spec::Counter)) }).operations();
     let durations: Vec<u64> = operations.iter().map(|operation| operation.end - operation.call).collect();
     let slack = 1000;
     assert!(durations.iter().all(|ns| (200_000 - slack..=1_800_000 + slack).contains(ns)));
@@ -67,7 +69,7 @@ fn operations_last_between_a_fifth_and_nine_fifths_of_a_unit() {
 #[test]
 fn unknown_outcomes_are_as_many_as_wanted_and_half_of_them_take_effect() {
     for unknown_percent in [0.0, 0.5, 20.0, 100.0] {
-        let model = SimulatedModel::Register;
+        let model = SimulatedModel::Of(Spec::Register);
         let recorded = of(&Simulation { unknown_percent, operations: 20_000, ..small(model) });
         let unknown: BTreeSet<u64> =
             recorded.operations().iter().filter(|o| o.observed.is_none()).map(|o| o.index).collect();
@@ -119,15 +121,15 @@ fn mix(operations: &[Operation]) -> BTreeMap<&str, usize> {
 #[test]
 fn functions_are_mixed_as_documented() {
     let expected: [(SimulatedModel, &[(&str, usize)]); 9] = [
-        (SimulatedModel::Register, &[("read", 50), ("write", 50)]),
+        (SimulatedModel::Of(Spec::Register), &[("read", 50), ("write", 50)]),
         (SimulatedModel::CasRegister, &[("read", 33), ("write", 33), ("cas", 33)]),
-        (SimulatedModel::VersionedRegister, &[("read", 33), ("write", 33), ("cas", 33)]),
-        (SimulatedModel::Kv, &[("get", 40), ("cas", 10), ("delete", 10)]),
-        (SimulatedModel::Set, &[("add", 33), ("remove", 33), ("contains", 33)]),
-        (SimulatedModel::Counter, &[("add", 50), ("read", 50)]),
-        (SimulatedModel::Queue, &[("enqueue", 50), ("dequeue", 50)]),
-        (SimulatedModel::Stack, &[("push", 50), ("pop", 50)]),
-        (SimulatedModel::AppendList, &[("append", 50), ("read", 50)]),
+        (SimulatedModel::Of(Spec::VersionedRegister), &[("read", 33), ("write", 33), ("cas", 33)]),
+        (SimulatedModel::Of(Spec::Kv), &[("get", 40), ("cas", 10), ("delete", 10)]),
+        (SimulatedModel::Of(Spec::Set), &[("add", 33), ("remove", 33), ("contains", 33)]),
+        (SimulatedModel::Of(Spec::Counter), &[("add", 50), ("read", 50)]),
+        (SimulatedModel::Of(Spec::Queue), &[("enqueue", 50), ("dequeue", 50)]),
+        (SimulatedModel::Of(Spec::Stack), &[("push", 50), ("pop", 50)]),
+        (SimulatedModel::Of(Spec::AppendList), &[("append", 50), ("read", 50)]),
     ];
     for (model, functions) in expected {
         let operations = of(&Simulation { operations: 20_000, ..small(model) }).operations();
@@ -141,7 +143,7 @@ fn functions_are_mixed_as_documented() {
 
 #[test]
 fn keys_are_picked_uniformly() {
-    let operations = of(&Simulation { keys: 10, ..small(SimulatedModel::Register) }).operations();
+    let operations = of(&Simulation { keys: 10, ..small(SimulatedModel::Of(Spec::Register)) }).operations();
     let mut keys: BTreeMap<&str, usize> = BTreeMap::new();
     operations.iter().for_each(|operation| *keys.entry(&operation.key).or_default() += 1);
     assert_eq!(keys.len(), 10);
@@ -151,13 +153,13 @@ fn keys_are_picked_uniformly() {
 #[test]
 fn what_is_written_is_unique_where_the_model_says_so() {
     let unique = [
-        SimulatedModel::Register,
-        SimulatedModel::VersionedRegister,
-        SimulatedModel::Queue,
-        SimulatedModel::UnorderedQueue,
-        SimulatedModel::Stack,
-        SimulatedModel::AppendList,
-        SimulatedModel::Kv,
+        SimulatedModel::Of(Spec::Register),
+        SimulatedModel::Of(Spec::VersionedRegister),
+        SimulatedModel::Of(Spec::Queue),
+        SimulatedModel::Of(Spec::UnorderedQueue),
+        SimulatedModel::Of(Spec::Stack),
+        SimulatedModel::Of(Spec::AppendList),
+        SimulatedModel::Of(Spec::Kv),
     ];
     for model in unique {
         let mut seen = BTreeSet::new();
@@ -177,14 +179,18 @@ fn observations_stay_short() {
         operations.iter().filter_map(|operation| operation.observed.as_ref()).map(size).max().unwrap()
     };
     let length = |value: &Value| value.as_array().map_or(0, Vec::len);
-    assert_eq!(largest(SimulatedModel::AppendList, length), 32);
+    assert_eq!(largest(SimulatedModel::Of(Spec::AppendList), length), 32);
     let bytes = |value: &Value| value.as_str().map_or(0, str::len);
-    assert!((48..200).contains(&largest(SimulatedModel::Kv, bytes)));
+    assert!((48..200).contains(&largest(SimulatedModel::Of(Spec::Kv), bytes)));
 }
 
 #[test]
 fn collections_neither_grow_nor_starve() {
-    for model in [SimulatedModel::Queue, SimulatedModel::UnorderedQueue, SimulatedModel::Stack] {
+    for model in [
+        SimulatedModel::Of(Spec::Queue),
+        SimulatedModel::Of(Spec::UnorderedQueue),
+        SimulatedModel::Of(Spec::Stack),
+    ] {
         let simulation = Simulation { operations: 20_000, keys: 1, ..small(model) };
         let operations = of(&simulation).operations();
         let insertions = operations.iter().filter(|operation| !operation.argument.is_null()).count();
@@ -198,7 +204,7 @@ fn collections_neither_grow_nor_starve() {
 
 #[test]
 fn element_of_a_set_lives_through_a_dozen_operations() {
-    let simulation = Simulation { values: 6, ..small(SimulatedModel::Set) };
+    let simulation = Simulation { values: 6, ..small(SimulatedModel::Of(Spec::Set)) };
     let mut lives: BTreeMap<(String, u64), usize> = BTreeMap::new();
     for operation in of(&simulation).operations() {
         *lives.entry((operation.key, operation.argument.as_u64().unwrap())).or_default() += 1;
@@ -212,7 +218,7 @@ fn element_of_a_set_lives_through_a_dozen_operations() {
 
 #[test]
 fn lock_is_taken_again_and_again_whatever_is_unknown() {
-    let simulation = Simulation { unknown_percent: 25.0, keys: 2, ..small(SimulatedModel::Mutex) };
+    let simulation = Simulation { unknown_percent: 25.0, keys: 2, ..small(SimulatedModel::Of(Spec::Mutex)) };
     let operations = of(&simulation).operations();
     let granted = |part: &[Operation]| {
         let tokens = part.iter().filter(|o| o.f == "acquire").filter_map(|o| o.observed.as_ref());
@@ -275,7 +281,7 @@ fn violation_that_does_not_fit_is_not_invented() {
 
 #[test]
 fn impossible_simulations_are_refused() {
-    let right = small(SimulatedModel::Set);
+    let right = small(SimulatedModel::Of(Spec::Set));
     assert_eq!(right.check(), Ok(()));
     let wrong = [
         (Simulation { operations: 0, ..right.clone() }, "operations 0"),

@@ -1,6 +1,5 @@
 //! The violations of counters that have a name: a sum below or above everything that is possible, or one that cannot follow
-//! what somebody read before
-//! or that no choice of the additions makes.
+//! what somebody read before, or that no choice of the additions makes.
 
 use super::{Case, CounterCall, CounterObject, CounterOp, CounterRet};
 
@@ -44,20 +43,20 @@ fn outside(case: &Case<'_, CounterObject>, call: &CounterCall, sum: i64) -> Opti
     let may_lose = total(&|call, number| number < 0 && possible(call)).saturating_neg();
     let reason = if sum < must_gain.saturating_sub(may_lose) {
         match (must_gain, may_lose) {
-            (0, 0) => format!("nothing can have been subtracted by {end}"),
+            (0, 0) => "nothing can have been subtracted by then".to_owned(),
             (_, 0) => format!("{must_gain} had certainly been added by {start}"),
-            (0, _) => format!("at most {may_lose} can have been subtracted by {end}"),
+            (0, _) => format!("at most {may_lose} can have been subtracted by then"),
             _ => format!(
-                "{must_gain} had certainly been added by {start} and at most {may_lose} can have been subtracted by {end}"
+                "{must_gain} had certainly been added by {start}, and at most {may_lose} can have been subtracted by {end}"
             ),
         }
     } else if sum > may_gain.saturating_sub(must_lose) {
         match (may_gain, must_lose) {
-            (0, 0) => format!("nothing can have been added by {end}"),
-            (_, 0) => format!("at most {may_gain} can have been added by {end}"),
+            (0, 0) => "nothing can have been added by then".to_owned(),
+            (_, 0) => format!("at most {may_gain} can have been added by then"),
             (0, _) => format!("{must_lose} had certainly been subtracted by {start}"),
             _ => format!(
-                "at most {may_gain} can have been added by {end} and {must_lose} had certainly been subtracted by {start}"
+                "at most {may_gain} can have been added by then, and {must_lose} had certainly been subtracted by {start}"
             ),
         }
     } else {
@@ -98,7 +97,7 @@ fn impossible(case: &Case<'_, CounterObject>, call: &CounterCall, sum: i64) -> O
     let reason = if sums.len() > MAX_SUMS {
         "no choice of the additions that were open by then makes that sum".to_owned()
     } else {
-        format!("what can have been added by {end} makes {}", shown.join(" or "))
+        format!("what can have been added by then makes {}", shown.join(" or "))
     };
     Some(format!("{who} read {sum}{at}, but {reason}"))
 }

@@ -154,9 +154,11 @@ impl Teller<'_, '_> {
         let once = makers + usize::from(seen.is_absent()) == 1;
         match both[..] {
             [first, second] if once && !self.case.from_any_state => Some(format!(
-                "the compare-and-sets of {} and {} both found {} and replaced it, although it was there only once",
+                "the compare-and-sets of {}{} and of {}{} both found {} and replaced it, although it was there only once",
                 self.case.who(first),
+                self.case.at(first),
                 self.case.who(second),
+                self.case.at(second),
                 self.case.show(seen)
             )),
             _ => None,
@@ -174,8 +176,10 @@ impl Teller<'_, '_> {
             observer.is_certain() && other != seen && all_over(makers, observer.start.min(call.start))
         };
         let observer = self.case.others(call).find(contradicts)?;
-        let saw = self.did(observer, call);
-        Some(format!("{}, but {saw}, and every write of either had ended before", self.result(call)))
+        let (saw, other, seen) =
+            (self.did(observer, call), self.case.show(found(observer)?), self.case.show(seen));
+        let result = self.result(call);
+        Some(format!("{result}, but {saw}, and every write of {other} or {seen} had ended before"))
     }
 
     /// What was expected was there all the time.

@@ -42,7 +42,7 @@ impl Teller<'_> {
         let is_same = |other: &&LockCall| token(other) == Some(mine) && other.is_certain();
         if let Some(other) = self.case.others(call).find(is_same) {
             let (who, at) = (self.case.who_else(other, call), self.case.at(other));
-            return Some(format!("{}, but {who} was given token {mine}, too,{at}", self.result(call)));
+            return Some(format!("{}, but {who} was given the same token{at}", self.result(call)));
         }
         let larger = self.case.earlier(call).filter(|other| token(other) > Some(mine));
         let larger = larger.max_by_key(|other| token(other))?;
@@ -58,13 +58,15 @@ impl Teller<'_> {
             .others(call)
             .filter(|other| takes(other) && other.is_certain() && self.none_between(other, call, frees))
             .max_by_key(|other| other.end())?;
-        let (who, at) = (self.case.who_else(holder, call), self.case.at(holder));
+        let at = self.case.at(holder);
         Some(if holder.ended_before(call.start) {
-            let result = self.result(call);
+            let (result, who) = (self.result(call), self.case.who_else(holder, call));
             format!("{result}, but {who} had acquired it{at}, and nobody had released it since")
         } else {
-            let (me, when) = (self.case.who(call), self.case.at(call));
-            format!("{me} and {who} both acquired the lock,{when} and{at}, and nobody released it in between")
+            let (who, me, when) = (self.case.who(holder), self.case.who(call), self.case.at(call));
+            format!(
+                "{who} acquired the lock{at} and {me} acquired it{when}, and nobody released it in between"
+            )
         })
     }
 
@@ -94,7 +96,7 @@ impl Teller<'_> {
         let acquire = self.case.earlier(call).filter(is_held).max_by_key(|other| other.end())?;
         let (who, at) = (self.case.who_else(acquire, call), self.case.at(acquire));
         Some(format!(
-            "{}, but {who} had acquired it{at}, and nobody had released it since",
+            "{}, but {who} had acquired the lock{at}, and nobody had released it since",
             self.result(call)
         ))
     }

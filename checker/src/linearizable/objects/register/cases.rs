@@ -4,7 +4,7 @@
 use history::{Nanos, Operation, Outcome, ValueId};
 
 use super::{Case, RegisterCall, RegisterObject, RegisterOp, RegisterRet, is_mismatch, observes, written};
-use crate::narration::{show_value, who};
+use crate::narration::{deed, show_value, who};
 
 /// What happened, when it is one of these cases.
 pub(super) fn headline(case: &Case<'_, RegisterObject<'_>>) -> Option<String> {
@@ -38,12 +38,14 @@ impl Teller<'_, '_> {
         let shown = self.show(value);
         let reason = match writers.clone().find(|operation| operation.outcome != Outcome::Fail) {
             Some(first) if first.call > self.case.culprit.end()? => {
-                format!("but {shown} was written only later: {} invoked that at {}", who(&first), first.call)
+                let (who, deed, at) = (who(&first), deed(&first.f), first.call);
+                format!("but {shown} was written only later: {who} invoked the {deed} at {at}")
             }
             Some(_) => format!("but nothing that took effect by then can have written {shown}"),
             None => match writers.next() {
                 Some(failed) => {
-                    format!("but {shown} was never written: {} tried to and definitely failed", who(&failed))
+                    let (who, at) = (who(&failed), failed.call);
+                    format!("but {shown} was never written: {who} tried to at {at} and definitely failed")
                 }
                 None => format!("but nobody ever wrote {shown}"),
             },
@@ -65,13 +67,18 @@ impl Teller<'_, '_> {
         let is_replaced = self.case.core.iter().any(|call| written(call) == Some(value));
         let reason = match (newer.op, is_replaced) {
             (RegisterOp::Read, true) => {
-                format!("{who} had already read {seen} at {at}, which had replaced {old}")
+                format!("{who} had already read {seen}, which had replaced {old}, at {at}")
             }
             (RegisterOp::Read, false) => format!("{who} had already read {seen} at {at}"),
             (_, true) => format!("{who} had replaced {old} by {seen}, acknowledged at {at}"),
             (_, false) => format!("{who} had written {seen}, acknowledged at {at}"),
         };
-        Some(format!("{}, but {reason}", self.result()))
+        let since = if is_replaced || value == ValueId::ABSENT {
+            String::new()
+        } else {
+            format!(", and nobody had written {old} again")
+        };
+        Some(format!("{}, but {reason}{since}", self.result()))
     }
 
     /// Two observers saw different values at the same time, after the last write of either had ended.
@@ -89,7 +96,8 @@ impl Teller<'_, '_> {
         let observer = self.case.core.iter().find(contradicts)?;
         let (other, at) = (self.show(observes(observer)?), observer.end()?);
         let saw = format!("{} read {other} at {at}", self.case.who(observer));
-        Some(format!("{}, but {saw}, and every write of either had ended before", self.result()))
+        let value = self.show(value);
+        Some(format!("{}, but {saw}, and every write of {other} or {value} had ended before", self.result()))
     }
 
     /// Two operations consumed a value that was there once.
@@ -103,9 +111,11 @@ impl Teller<'_, '_> {
         let once = writers + usize::from(value == ValueId::ABSENT) == 1;
         match both[..] {
             [first, second] if once && !self.case.from_any_state => Some(format!(
-                "the compare-and-sets of {} and {} both found {} and replaced it, although it was there only once",
+                "the compare-and-sets of {}{} and of {}{} both found {} and replaced it, although it was there only once",
                 self.case.who(first),
+                self.case.at(first),
                 self.case.who(second),
+                self.case.at(second),
                 self.show(value)
             )),
             _ => None,
@@ -126,7 +136,7 @@ impl Teller<'_, '_> {
         }
         let (who, at) = (self.case.who(newest), newest.end()?);
         Some(format!(
-            "{}, but {who} had left {} there at {at} and nothing else was written since",
+            "{}, but {who} had left {} there at {at}, and nothing else was written since",
             self.result(),
             self.show(expected)
         ))

@@ -63,7 +63,7 @@ impl Teller<'_, '_> {
     fn twice(&self, call: &SetCall) -> Option<String> {
         let both = list(call).windows(2).find(|pair| pair[0] == pair[1])?;
         let (who, at) = (self.case.who(call), self.case.at(call));
-        Some(format!("{who} read {} twice in one set{at}", self.case.show(both[0])))
+        Some(format!("{who} read a set with {} in it twice{at}", self.case.show(both[0])))
     }
 
     fn never_added(&self, call: &SetCall) -> Option<String> {

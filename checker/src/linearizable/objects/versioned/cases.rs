@@ -56,10 +56,8 @@ impl Teller<'_, '_> {
         match other {
             Some(other) => {
                 let (whose, at) = (self.case.who_else(other, call), self.case.at(other));
-                let verb = if made(other).is_some() { "wrote" } else { "read" };
-                let theirs = self.case.show(version(other)?.1);
-                let too = if made(other).is_some() && made(call).is_some() { ", too," } else { "" };
-                Some(format!("{}, but {whose} {verb} {theirs} as version {mine}{too}{at}", self.result(call)))
+                let theirs = Self::did(other, &self.case.show(version(other)?.1), "that version");
+                Some(format!("{}, but {whose} {theirs}{at}", self.result(call)))
             }
             None if is_first => Some(format!("{}, but version 0 is that of nothing", self.result(call))),
             None => None,
@@ -114,13 +112,20 @@ impl Teller<'_, '_> {
         let other = self.case.others(call).find(between)?;
         let (theirs, value) = version(other)?;
         let (whose, at) = (self.case.who_else(other, call), self.case.at(other));
-        let verb = if made(other).is_some() { "wrote" } else { "read" };
-        let value = self.case.show(value);
+        let did = Self::did(other, &self.case.show(value), &format!("version {theirs}"));
         Some(format!(
-            "{}, but version {theirs} lies between: {whose} {verb} {value} as version {theirs}{at}, so version {expected} \
-             had been replaced",
+            "{}, but version {theirs} lies between: {whose} {did}{at}, so version {expected} had been replaced",
             self.result(call)
         ))
+    }
+
+    /// `wrote 5 as version 3`, or `read 5 in version 3`.
+    fn did(call: &VersionedCall, value: &str, version: &str) -> String {
+        if made(call).is_some() {
+            format!("wrote {value} as {version}")
+        } else {
+            format!("read {value} in {version}")
+        }
     }
 
     /// The version that a compare-and-set expected had been replaced before it was invoked.
