@@ -96,8 +96,7 @@ pub fn session_guarantees(history: &History, budget: &Budget) -> Result<Vec<Find
         // Every guarantee gets its share of the time, so that one that is expensive does not starve the others.
         let share = Budget { time: budget.time / Guarantee::ALL.len() as u32, ..*budget };
         let mut meter = Meter::start(&share);
-        meter.hold(trace.bytes());
-        let judged = judge(&trace, guarantee, &mut meter);
+        let judged = meter.hold(trace.bytes()).and_then(|()| judge(&trace, guarantee, &mut meter));
         finding(&history.operations, &trace, guarantee, judged, &meter, &share)
     });
     Ok(findings.into())

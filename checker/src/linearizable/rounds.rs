@@ -84,9 +84,8 @@ fn decide_one<O: Object>(
     meter: &mut Meter,
 ) -> Fate<O> {
     meter.check_time()?;
-    meter.check_memory(partition.bytes::<O>())?;
+    let mut meter = meter.holding(partition.bytes::<O>())?;
     let simplified = partition.simplified(object, operations);
-    let mut meter = meter.holding(partition.bytes::<O>());
     if round == 0
         && let Some(decision) = shortcut(object, operations, partition, &simplified, &mut meter)?
     {
@@ -96,6 +95,7 @@ fn decide_one<O: Object>(
         Ok(decision) => Ok(decision),
         Err(_) if round == 0 => Err(Limit::Steps),
         Err(width) => {
+            let mut meter = meter.holding(partition.bytes::<O>())?;
             search_stretches(object, &partition.calls(object, operations), width, round, &mut meter)
         }
     }
@@ -133,7 +133,8 @@ fn search_whole<O: Object>(
         Ok(Answer::Illegal { furthest }) => Ok(Ok(Decision::Illegal(until_event(&problem, furthest)))),
         Err(Limit::Steps) => {
             let least = STRETCH_AT_LEAST.max(problem.slots * STRETCH_PER_SLOT);
-            Ok(Err(least.saturating_mul(STRETCH_GROWTH.saturating_pow(round.saturating_sub(1)))))
+            let growth = STRETCH_GROWTH.saturating_pow(round.saturating_sub(1));
+            Ok(Err(least.saturating_mul(growth)))
         }
         Err(limit) => Err(limit),
     }

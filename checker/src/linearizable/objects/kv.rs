@@ -130,6 +130,10 @@ impl Object for KvObject<'_> {
     type Op = Ask;
     type Ret = Told;
 
+    fn bytes(&self) -> u64 {
+        self.texts.bytes()
+    }
+
     fn initial(&self) -> Text {
         Text::Absent
     }

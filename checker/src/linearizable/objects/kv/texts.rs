@@ -43,6 +43,12 @@ impl<'a> Texts<'a> {
         object
     }
 
+    /// What it holds, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.observed.capacity() * size_of::<Headed<'_>>()
+            + self.texts.capacity() * size_of::<Option<Text>>()) as u64
+    }
+
     /// What a key holds that holds a string.
     pub(super) fn text(&self, string: &[u8]) -> Text {
         let headed = (head(string), string);
