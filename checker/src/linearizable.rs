@@ -64,17 +64,21 @@ const NAME: &str = "linearizable";
 /// When an operation is not one of the model's: unknown function, argument or observation of the wrong shape.
 pub fn linearizable(spec: Spec, history: &History, budget: &Budget) -> Result<Finding, CheckError> {
     let operations = &history.operations;
+    // The clock runs while the object reads the history.
+    let meter = Meter::start(budget);
     match spec {
-        Spec::Register => check(&RegisterObject::new(operations), operations, budget),
-        Spec::VersionedRegister => check(&VersionedObject::new(operations), operations, budget),
-        Spec::Kv => check(&KvObject::new(operations), operations, budget),
-        Spec::Set => check(&SetObject::new(operations), operations, budget),
-        Spec::Counter => check(&CounterObject, operations, budget),
-        Spec::Queue => check(&CollectionObject::<FirstIn>::new(operations), operations, budget),
-        Spec::UnorderedQueue => check(&CollectionObject::<AnyOrder>::new(operations), operations, budget),
-        Spec::Stack => check(&CollectionObject::<LastIn>::new(operations), operations, budget),
-        Spec::Mutex => check(&MutexObject, operations, budget),
-        Spec::AppendList => check(&AppendListObject::new(operations), operations, budget),
+        Spec::Register => check(&RegisterObject::new(operations), operations, budget, meter),
+        Spec::VersionedRegister => check(&VersionedObject::new(operations), operations, budget, meter),
+        Spec::Kv => check(&KvObject::new(operations), operations, budget, meter),
+        Spec::Set => check(&SetObject::new(operations), operations, budget, meter),
+        Spec::Counter => check(&CounterObject, operations, budget, meter),
+        Spec::Queue => check(&CollectionObject::<FirstIn>::new(operations), operations, budget, meter),
+        Spec::UnorderedQueue => {
+            check(&CollectionObject::<AnyOrder>::new(operations), operations, budget, meter)
+        }
+        Spec::Stack => check(&CollectionObject::<LastIn>::new(operations), operations, budget, meter),
+        Spec::Mutex => check(&MutexObject, operations, budget, meter),
+        Spec::AppendList => check(&AppendListObject::new(operations), operations, budget, meter),
     }
 }
 
@@ -95,13 +99,19 @@ const MAX_ANOMALIES: usize = 5;
 /// The most violated keys among which those with the shortest proofs are looked for.
 const MAX_SHRUNK: usize = 20;
 
-fn check<O: Object>(object: &O, operations: &Operations, budget: &Budget) -> Result<Finding, CheckError> {
-    let mut meter = Meter::start(budget);
+fn check<O: Object>(
+    object: &O,
+    operations: &Operations,
+    budget: &Budget,
+    mut meter: Meter,
+) -> Result<Finding, CheckError> {
     let partitions = split(object, operations)?;
-    meter.hold((operations.len() * size_of::<u32>()) as u64);
-    let fates = decide(object, operations, &partitions, &meter.until(budget, SEARCH_PERCENT));
+    let fates = match meter.hold(object.bytes() + held_by::<O>(&partitions)) {
+        Ok(()) => decide(object, operations, &partitions, &meter.until(budget, SEARCH_PERCENT)),
+        Err(limit) => partitions.iter().map(|_| Err(limit)).collect(),
+    };
     let judged = Judged { operations, partitions, fates };
-    let anomalies = judged.explain_all(object, &mut meter);
+    let anomalies = judged.explain_all(object, &meter);
     let (outcome, note) = judged.conclude(budget);
     let result = CheckResult {
         name: NAME.to_owned(),
@@ -114,6 +124,12 @@ fn check<O: Object>(object: &O, operations: &Operations, budget: &Budget) -> Res
     Ok(Finding { result, anomalies })
 }
 
+/// What partitions hold, and what becomes known about them, in bytes.
+fn held_by<O: Object>(partitions: &[Partition]) -> u64 {
+    let lists: u64 = partitions.iter().map(Partition::bytes_of_positions).sum();
+    lists + (partitions.len() * (size_of::<Partition>() + size_of::<Fate<O>>())) as u64
+}
+
 /// What is known about every partition.
 struct Judged<'a, O: Object> {
     operations: &'a Operations,
@@ -123,7 +139,7 @@ struct Judged<'a, O: Object> {
 
 impl<O: Object> Judged<'_, O> {
     /// Explains violated partitions, those with the shortest proofs first.
-    fn explain_all(&self, object: &O, meter: &mut Meter) -> Vec<Anomaly> {
+    fn explain_all(&self, object: &O, meter: &Meter) -> Vec<Anomaly> {
         let violated = self.partitions.iter().zip(&self.fates).filter_map(|(partition, fate)| match fate {
             Ok(Decision::Illegal(suspects)) => Some((partition, suspects)),
             _ => None,
@@ -131,7 +147,9 @@ impl<O: Object> Judged<'_, O> {
         let mut anomalies: Vec<Anomaly> = violated
             .take(MAX_SHRUNK)
             .map(|(partition, suspects)| {
-                let core = shrink(object, &partition.calls(object, self.operations), suspects, meter);
+                // A proof that was found is told also where there is no memory left to make it short.
+                let mut meter = meter.holding(partition.bytes::<O>()).unwrap_or_else(|_| meter.clone());
+                let core = shrink(object, &partition.calls(object, self.operations), suspects, &mut meter);
                 explain(object, self.operations, partition, &core)
             })
             .collect();

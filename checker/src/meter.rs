@@ -1,4 +1,5 @@
-//! A budget while it is being spent. Both limits are hard: whoever spends asks often and stops at the first refusal.
+//! A budget while it is being spent. Both limits are hard: whoever spends asks often, before taking memory and not after,
+//! and stops at the first refusal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,11 +69,11 @@ impl Meter {
         meter
     }
 
-    /// The same budget, of which it holds some bytes for as long as it lives.
-    pub(crate) fn holding(&self, bytes: u64) -> Self {
+    /// The same budget, of which it holds some bytes for as long as it lives; refuses as [`Self::hold`] does.
+    pub(crate) fn holding(&self, bytes: u64) -> Result<Self, Limit> {
         let mut meter = self.clone();
-        meter.hold(bytes);
-        meter
+        meter.hold(bytes)?;
+        Ok(meter)
     }
 
     /// Time since the start.
@@ -101,10 +102,13 @@ impl Meter {
         self.progress.add_steps(steps);
     }
 
-    /// Memory that stays for as long as the meter lives, beside what a search holds.
-    pub(crate) fn hold(&mut self, bytes: u64) {
-        self.base_bytes = self.base_bytes.saturating_add(bytes);
-        self.take(self.base_bytes);
+    /// Memory that stays for as long as the meter lives, beside what a search holds. Refuses, and holds nothing more, when
+    /// that would exceed the memory.
+    pub(crate) fn hold(&mut self, bytes: u64) -> Result<(), Limit> {
+        let base = self.base_bytes.saturating_add(bytes);
+        self.take(base)?;
+        self.base_bytes = base;
+        Ok(())
     }
 
     /// Refuses when the time is over.
@@ -117,23 +121,48 @@ impl Meter {
 
     /// Refuses when `search_bytes` on top of everything else that is held would exceed the memory.
     pub(crate) fn check_memory(&mut self, search_bytes: u64) -> Result<(), Limit> {
-        let wanted = self.base_bytes.saturating_add(search_bytes);
-        let others = self.held.bytes.load(Ordering::Relaxed).saturating_sub(self.mine_bytes);
-        if others.saturating_add(wanted) > self.memory_limit_bytes {
-            return Err(Limit::Memory);
-        }
-        self.take(wanted);
-        Ok(())
+        self.take(self.base_bytes.saturating_add(search_bytes))
     }
 
-    fn take(&mut self, bytes: u64) {
-        let held = &self.held.bytes;
-        let before = held.fetch_add(bytes, Ordering::Relaxed);
-        held.fetch_sub(self.mine_bytes, Ordering::Relaxed);
-        let all_bytes = before + bytes - self.mine_bytes;
+    /// Holds as many bytes in all, if the others leave room for them: what is held together never exceeds the limit.
+    fn take(&mut self, bytes: u64) -> Result<(), Limit> {
+        let limit = self.memory_limit_bytes;
+        let together =
+            |held: u64| Some((held - self.mine_bytes).saturating_add(bytes)).filter(|all| *all <= limit);
+        let before = self.held.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, together);
+        let before = before.map_err(|_| Limit::Memory)?;
+        let all_bytes = before - self.mine_bytes + bytes;
         self.held.peak_bytes.fetch_max(all_bytes, Ordering::Relaxed);
         self.progress.hold(all_bytes);
         self.mine_bytes = bytes;
+        Ok(())
+    }
+}
+
+/// How much work there may be between two looks at the clock: a millisecond or so.
+const WORK_PER_LOOK: usize = 1 << 20;
+
+/// Work that asks for the time now and then, where asking each time would cost more than the work.
+pub(crate) struct Pace<'a> {
+    meter: &'a Meter,
+    left: usize,
+}
+
+impl<'a> Pace<'a> {
+    pub(crate) fn new(meter: &'a Meter) -> Self {
+        Self { meter, left: WORK_PER_LOOK }
+    }
+
+    /// Does some work, in steps of a nanosecond or two.
+    pub(crate) fn spend(&mut self, work: usize) -> Result<(), Limit> {
+        match self.left.checked_sub(work) {
+            Some(left) => self.left = left,
+            None => {
+                self.left = WORK_PER_LOOK;
+                self.meter.check_time()?;
+            }
+        }
+        Ok(())
     }
 }
 

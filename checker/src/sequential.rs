@@ -54,7 +54,8 @@ const SHORTCUT_PERCENT: u32 = 20;
 /// When an operation is not one of the model's: unknown function, argument or observation of the wrong shape.
 pub fn sequential(spec: Spec, history: &History, budget: &Budget) -> Result<Finding, CheckError> {
     let operations = &history.operations;
-    let judge = Judge { spec, history, budget };
+    // The clock runs while the object reads the history.
+    let judge = Judge { spec, history, budget, meter: Meter::start(budget) };
     match spec {
         Spec::Register => judge.check(&Plain(RegisterObject::new(operations)), Some(Naming::Values)),
         Spec::VersionedRegister => {
@@ -96,6 +97,7 @@ struct Judge<'a> {
     spec: Spec,
     history: &'a History,
     budget: &'a Budget,
+    meter: Meter,
 }
 
 /// What was found.
@@ -107,12 +109,14 @@ enum Decision {
 
 impl Judge<'_> {
     fn check<J: Judgeable>(&self, judgeable: &J, naming: Option<Naming>) -> Result<Finding, CheckError> {
-        let mut meter = Meter::start(self.budget);
+        let mut meter = self.meter.clone();
         let operations = &self.history.operations;
         let problem = Problem::read(judgeable, operations)?;
-        meter.hold(problem.bytes());
+        let admitted = meter.check_time().and_then(|()| meter.hold(problem.bytes()));
         let decision = if (0..operations.len()).all(|at| operations.outcome(at) != Outcome::Ok) {
             Decision::Undecided("no operation completed, so there is nothing to judge".to_owned())
+        } else if let Err(limit) = admitted {
+            Decision::Undecided(self.exhausted(&problem, limit))
         } else if self.is_linearizable(problem.bytes(), &mut meter)? {
             Decision::Consistent
         } else {
@@ -169,9 +173,12 @@ impl Judge<'_> {
         {
             return Decision::Violated(anomaly);
         }
-        let saturation = accesses.map(|accesses| Saturation::new(&accesses, meter));
+        let saturation = accesses.map(|accesses| {
+            let saturation = Saturation::new(&accesses, meter)?;
+            meter.hold(saturation.bytes()).map(|()| saturation)
+        });
         let guide = match &saturation {
-            Some(Ok(saturation)) => match saturation.circle() {
+            Some(Ok(saturation)) => match saturation.circle(meter) {
                 Some(circle) => {
                     return Decision::Violated(explain::circle(
                         problem,
@@ -180,10 +187,7 @@ impl Judge<'_> {
                         &circle,
                     ));
                 }
-                None => {
-                    meter.hold(saturation.bytes());
-                    Some(saturation)
-                }
+                None => Some(saturation),
             },
             // Without the inferred order the search still decides.
             Some(Err(_)) | None => None,
@@ -203,9 +207,12 @@ impl Judge<'_> {
         meter: &mut Meter,
     ) -> Result<Option<Anomaly>, Limit> {
         let operations = &self.history.operations;
-        for key in 0..problem.keys.len() as u32 {
-            let alone = problem.of_key(key);
-            if let Ok(Answer::Stuck(stuck)) = search(&alone, None, Some(KEY_STEPS), meter) {
+        // A single key is a copy. Without the memory for it, only all of them together are judged.
+        for (key, places) in problem.places_by_key().iter().enumerate() {
+            meter.check_time()?;
+            let Ok(mut meter) = meter.holding(problem.bytes_of(places.len())) else { continue };
+            let alone = problem.of_key(key as u32, places);
+            if let Ok(Answer::Stuck(stuck)) = search(&alone, None, Some(KEY_STEPS), &mut meter) {
                 return Ok(Some(explain::stuck(&alone, operations, &stuck)));
             }
         }

@@ -126,9 +126,8 @@ pub fn session_guarantee(
 
 fn examine(history: &History, trace: &Trace, guarantee: Guarantee, budget: &Budget) -> Finding {
     let mut meter = Meter::start(budget);
-    meter.hold(trace.bytes());
     meter.progress().begin(guarantee.name(), 1, history.operations.len());
-    let judged = judge(trace, guarantee, &mut meter);
+    let judged = meter.hold(trace.bytes()).and_then(|()| judge(trace, guarantee, &mut meter));
     let is_decided = judged.is_ok();
     let finding = finding(&history.operations, trace, guarantee, judged, &meter, budget);
     if is_decided {

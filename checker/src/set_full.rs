@@ -16,11 +16,12 @@
 
 use std::collections::BTreeMap;
 
-use history::{History, Operation, Outcome};
+use history::{History, NameId, Operations, Outcome};
+use rustc_hash::FxHashMap;
 
 use crate::linearizable::completion;
+use crate::linearizable::object::{malformed_output, unknown_function};
 use crate::meter::{Limit, Meter};
-use crate::narration::shorten;
 use crate::{Anomaly, Budget, CheckError, CheckOutcome, CheckResult, Finding};
 
 use ledger::Ledger;
@@ -37,24 +38,23 @@ const NAME: &str = "set-full";
 /// When an operation is not one of a set: unknown function, or a read that did not observe a list.
 pub fn set_full(history: &History, budget: &Budget) -> Result<Finding, CheckError> {
     let mut meter = Meter::start(budget);
-    let rows: Vec<Operation> = history.operations.iter().collect();
-    for at in 0..rows.len() {
-        completion(&history.operations, at)?;
-    }
-    let sets = split(&rows)?;
+    let operations = &history.operations;
+    let sets = split(operations)?;
     let mut anomalies = Vec::new();
-    let mut stopped = None;
-    meter.progress().begin(NAME, sets.len(), rows.len());
-    for (key, operations) in &sets {
-        match judge(*key, operations, &mut meter) {
+    let positions: usize = sets.values().map(Vec::capacity).sum();
+    meter.progress().begin(NAME, sets.len(), operations.len());
+    let mut stopped = meter.hold((positions * size_of::<u32>()) as u64).err();
+    let affordable = if stopped.is_none() { Some(&sets) } else { None };
+    for (key, positions) in affordable.into_iter().flatten() {
+        match judge(*key, operations, positions, &mut meter) {
             Ok(found) => {
-                meter.progress().settle(operations.len(), !found.is_empty());
+                meter.progress().settle(positions.len(), !found.is_empty());
                 anomalies.extend(found);
             }
             Err(limit) => stopped = Some(limit),
         }
     }
-    let note = note(&sets, stopped, budget);
+    let note = note(operations, &sets, stopped, budget);
     let outcome = match (anomalies.is_empty(), &note) {
         (false, _) => CheckOutcome::Violation,
         (true, Some(_)) => CheckOutcome::Unknown,
@@ -63,7 +63,7 @@ pub fn set_full(history: &History, budget: &Budget) -> Result<Finding, CheckErro
     let result = CheckResult {
         name: NAME.to_owned(),
         outcome,
-        examined: history.operations.len() as u64,
+        examined: operations.len() as u64,
         duration_ms: meter.elapsed_ms(),
         peak_memory_bytes: meter.peak_bytes(),
         note,
@@ -71,46 +71,45 @@ pub fn set_full(history: &History, budget: &Budget) -> Result<Finding, CheckErro
     Ok(Finding { result, anomalies })
 }
 
-type Sets<'a> = BTreeMap<Option<&'a str>, Vec<&'a Operation>>;
+/// The operations of every set, as positions in the history.
+type Sets<'a> = BTreeMap<Option<&'a str>, Vec<u32>>;
 
-fn split(rows: &[Operation]) -> Result<Sets<'_>, CheckError> {
-    let mut sets = Sets::new();
-    for operation in rows {
-        match operation.f.as_str() {
-            "add" => {}
-            "read" if operation.outcome != Outcome::Ok || operation.output.is_array() => {}
-            "read" => {
-                return Err(CheckError::MalformedOutput {
-                    index: operation.index,
-                    function: operation.f.clone(),
-                    expected: "a list of elements",
-                    found: format!("`{}`", shorten(&operation.output)),
-                });
-            }
-            _ => {
-                return Err(CheckError::UnknownFunction {
-                    index: operation.index,
-                    object: "set",
-                    function: operation.f.clone(),
-                    known: "`add` and `read`",
-                });
-            }
+fn split(operations: &Operations) -> Result<Sets<'_>, CheckError> {
+    let (names, values) = (operations.names(), operations.values());
+    let (add, read) = (names.find("add"), names.find("read"));
+    let mut sets: FxHashMap<NameId, Vec<u32>> = FxHashMap::default();
+    for at in 0..operations.len() {
+        completion(operations, at)?;
+        let function = Some(operations.function(at));
+        if function == read && operations.outcome(at) == Outcome::Ok {
+            values
+                .list(operations.output(at))
+                .ok_or_else(|| malformed_output(operations, at, "a list of elements"))?;
+        } else if function != add && function != read {
+            return Err(unknown_function(operations, at, "set", "`add` and `read`"));
         }
-        sets.entry(operation.key.as_deref()).or_default().push(operation);
+        let position = u32::try_from(at).expect("invariant: fewer than 2^32 operations in a history");
+        sets.entry(operations.key(at)).or_default().push(position);
     }
-    Ok(sets)
+    Ok(sets.into_iter().map(|(key, positions)| (names.get(key), positions)).collect())
 }
 
-fn judge(key: Option<&str>, operations: &[&Operation], meter: &mut Meter) -> Result<Vec<Anomaly>, Limit> {
-    let mut ledger = Ledger::default();
-    ledger.take_adds(operations, meter)?;
-    ledger.take_observations(operations, meter)?;
-    ledger.take_absences(operations, meter)?;
+fn judge(
+    key: Option<&str>,
+    operations: &Operations,
+    positions: &[u32],
+    meter: &mut Meter,
+) -> Result<Vec<Anomaly>, Limit> {
+    let mut ledger = Ledger::new(operations, positions);
+    meter.check_time()?;
+    ledger.take_adds(meter)?;
+    ledger.take_observations(meter)?;
+    ledger.take_absences(meter)?;
     Ok(explain::anomalies(key, operations, &ledger))
 }
 
 /// Why the outcome is not `valid` even without an anomaly.
-fn note(sets: &Sets<'_>, stopped: Option<Limit>, budget: &Budget) -> Option<String> {
+fn note(operations: &Operations, sets: &Sets<'_>, stopped: Option<Limit>, budget: &Budget) -> Option<String> {
     match stopped {
         Some(Limit::Memory) => {
             return Some(format!("the memory budget of {} bytes is exhausted", budget.memory_bytes));
@@ -120,10 +119,14 @@ fn note(sets: &Sets<'_>, stopped: Option<Limit>, budget: &Budget) -> Option<Stri
         }
         None => {}
     }
-    let is_final_read = |operation: &&Operation| {
-        operation.f == "read" && operation.is_final && operation.outcome == Outcome::Ok
+    let read = operations.names().find("read");
+    let is_final_read = |position: &u32| {
+        let at = *position as usize;
+        Some(operations.function(at)) == read
+            && operations.is_final(at)
+            && operations.outcome(at) == Outcome::Ok
     };
-    let without = sets.values().filter(|operations| !operations.iter().any(is_final_read)).count();
+    let without = sets.values().filter(|positions| !positions.iter().any(is_final_read)).count();
     match (sets.len(), without) {
         (0, _) => Some("there is no operation to judge".to_owned()),
         (_, 0) => None,

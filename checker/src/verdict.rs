@@ -10,12 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::Progress;
 
-/// What a checker may spend. Both limits are hard: a checker that would exceed one answers [`CheckOutcome::Unknown`].
+/// What a checker may spend. Both limits are hard: a checker that would exceed one answers [`CheckOutcome::Unknown`], or
+/// tells the violations that it has proven by then. Whatever is left, the history is read once, so that an operation that
+/// is not one of the model's is always named.
 #[derive(Debug, Clone)]
 pub struct Budget {
     /// Wall-clock time.
     pub time: Duration,
-    /// Memory for the search, in bytes.
+    /// Memory for everything that the check holds, in bytes: what it makes of the operations, how they are split, and its
+    /// searches. The history itself is the caller's and does not count.
     pub memory_bytes: u64,
     /// Where the checker says how far it is, for whoever wants to know.
     pub progress: Option<Arc<Progress>>,

@@ -15,7 +15,12 @@ const END: u32 = u32::MAX;
 pub(super) struct Antichain<K, B> {
     heads: FxHashMap<K, u32>,
     nodes: Vec<Node<B>>,
+    /// Comparisons since somebody asked.
+    compared: u64,
 }
+
+/// So many comparisons are as much work as a step of a search.
+const COMPARISONS_PER_STEP: u64 = 8;
 
 struct Node<B> {
     masks: Masks<B>,
@@ -24,7 +29,7 @@ struct Node<B> {
 
 impl<K, B> Default for Antichain<K, B> {
     fn default() -> Self {
-        Self { heads: FxHashMap::default(), nodes: Vec::new() }
+        Self { heads: FxHashMap::default(), nodes: Vec::new(), compared: 0 }
     }
 }
 
@@ -35,6 +40,7 @@ impl<K: Eq + Hash, B: Bits> Antichain<K, B> {
         let mut at = *head;
         while at != END {
             let node = &self.nodes[at as usize];
+            self.compared += 1;
             if window.dominates(&node.masks, masks) {
                 return false;
             }
@@ -45,6 +51,13 @@ impl<K: Eq + Hash, B: Bits> Antichain<K, B> {
         self.nodes.push(Node { masks: masks.clone(), next: *head });
         *head = new;
         true
+    }
+
+    /// The steps that comparing was worth since the last time that somebody asked.
+    pub(super) fn take_compared(&mut self) -> u64 {
+        let steps = self.compared / COMPARISONS_PER_STEP;
+        self.compared %= COMPARISONS_PER_STEP;
+        steps
     }
 
     /// Forgets everything; keeps the allocation unless clearing it would cost more than making a new one.

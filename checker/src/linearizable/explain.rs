@@ -17,6 +17,9 @@ pub(super) const KIND: &str = "nonlinearizable";
 /// history of a key proves; then the last operations stand for it.
 const MAX_LISTED: usize = 24;
 
+/// The most operations among which a typical case is looked for, which compares all with all.
+const MAX_COMPARED: usize = 1 << 14;
+
 /// Puts a core into words.
 pub(super) fn explain<O: Object>(
     object: &O,
@@ -60,7 +63,8 @@ impl<O: Object> Narrator<'_, O> {
             from_any_state: self.core.from_any_state,
         };
         let place = key.map_or_else(String::new, |key| format!("key {key}: "));
-        let headline = self.object.headline(&case).unwrap_or_else(|| self.general(culprit));
+        let headline = (self.core.calls.len() <= MAX_COMPARED).then(|| self.object.headline(&case)).flatten();
+        let headline = headline.unwrap_or_else(|| self.general(culprit));
         let calls = match self.core.calls.len() {
             1 => "this operation cannot have this result".to_owned(),
             calls if calls <= MAX_LISTED => {

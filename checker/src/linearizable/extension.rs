@@ -71,7 +71,7 @@ impl<S: Clone + Eq + Hash, B: Bits> Extension<S, B> {
                 self.reach(window, target, next, configuration.masks.optional.has(target));
             }
         }
-        tried
+        tried + self.seen.take_compared()
     }
 
     fn reach<O: Object<State = S>>(

@@ -20,6 +20,11 @@ pub(crate) trait Object: Sync {
     /// What a client observes.
     type Ret: Clone + Eq + Hash + Debug + Send + Sync;
 
+    /// What it holds beside the history that it borrows, in bytes.
+    fn bytes(&self) -> u64 {
+        0
+    }
+
     /// The state at the beginning.
     fn initial(&self) -> Self::State;
 

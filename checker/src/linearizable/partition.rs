@@ -41,11 +41,19 @@ impl Partition {
         calls
     }
 
-    /// What it holds while it is judged, in bytes.
+    /// What the list of its positions holds, in bytes.
+    pub(crate) fn bytes_of_positions(&self) -> u64 {
+        (self.positions.capacity() * size_of::<u32>() + ALLOCATION_BYTES) as u64
+    }
+
+    /// What its calls hold, in bytes.
     pub(crate) fn bytes<O: Object>(&self) -> u64 {
         (self.positions.len() * size_of::<CallOf<O>>()) as u64
     }
 }
+
+/// What the allocator keeps beside a block.
+const ALLOCATION_BYTES: usize = 16;
 
 /// What is known to have no order.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,6 @@
-//! All partitions in turn: shortcuts first, then searches with a share of steps that grows from round to round. Who is not
-//! decided by a search from the beginning is also looked through for stretches that are illegal by themselves (`local`).
+//! All partitions in turn: shortcuts and short searches first, then searches with a share of steps that grows from round to
+//! round. Who is not decided by a search from the beginning is also looked through for stretches that are illegal by
+//! themselves (`local`).
 //!
 //! A hard partition can therefore not keep a bad one from being found, and the order of the partitions hardly matters.
 //! A search starts afresh in every round, so that only those at work hold memory; because the shares grow eightfold, that
@@ -20,15 +21,15 @@ use super::search::{Answer, search};
 use super::window::Rules;
 use crate::meter::{Limit, Meter};
 
-/// The share of the first round, in steps: a few milliseconds, and for every operation what it costs in most valid
-/// histories.
-const FIRST_SHARE: u64 = 100_000;
-const FIRST_SHARE_PER_CALL: u64 = 64;
+/// The share of the first round, in steps: a millisecond, and for every operation what it costs where few are open at
+/// once. More would keep a later partition waiting that a shortcut decides.
+const FIRST_SHARE: u64 = 12_500;
+const FIRST_SHARE_PER_CALL: u64 = 8;
 
 /// How much larger the share is in the next round.
 const GROWTH: u64 = 8;
 
-/// How many completed operations a stretch has in the first round, for each that is open at the same time, and at least;
+/// How many completed operations a stretch has in the second round, for each that is open at the same time, and at least;
 /// in the next round there are several times as many.
 const STRETCH_PER_SLOT: usize = 1;
 const STRETCH_AT_LEAST: usize = 16;
@@ -93,27 +94,40 @@ fn decide_one<O: Object>(
     meter: &mut Meter,
 ) -> Fate<O> {
     meter.check_time()?;
-    meter.check_memory(partition.bytes::<O>())?;
+    let mut meter = meter.holding(partition.bytes::<O>())?;
     let simplified = partition.simplified(object, operations);
-    let mut meter = meter.holding(partition.bytes::<O>());
-    if round > 0 {
-        let found = search_whole(object, &simplified, round - 1, &mut meter)?;
-        return match found {
-            Ok(decision) => Ok(decision),
-            Err(width) => {
-                search_stretches(object, &partition.calls(object, operations), width, round - 1, &mut meter)
-            }
-        };
+    if round == 0
+        && let Some(decision) = shortcut(object, operations, partition, &simplified, &mut meter)?
+    {
+        return Ok(decision);
     }
-    meter.check_memory(simplified.len() as u64 * SHORTCUT_BYTES_PER_CALL)?;
-    let found = object.shortcut(&simplified, &mut || meter.check_time().is_ok());
-    match found.ok_or(Limit::Steps)? {
-        Shortcut::Legal => Ok(Decision::Legal),
-        Shortcut::Illegal(proof) => {
-            let raw = partition.calls(object, operations);
-            Ok(Decision::Illegal(Suspects::Calls(as_recorded::<O>(proof, &raw))))
+    match search_whole(object, &simplified, round, &mut meter)? {
+        Ok(decision) => Ok(decision),
+        Err(_) if round == 0 => Err(Limit::Steps),
+        Err(width) => {
+            let mut meter = meter.holding(partition.bytes::<O>())?;
+            search_stretches(object, &partition.calls(object, operations), width, round, &mut meter)
         }
     }
+}
+
+/// What the structure of a partition says, where it has one.
+fn shortcut<O: Object>(
+    object: &O,
+    operations: &Operations,
+    partition: &Partition,
+    simplified: &[CallOf<O>],
+    meter: &mut Meter,
+) -> Result<Option<Decision<SuspectsOf<O>>>, Limit> {
+    meter.check_memory(simplified.len() as u64 * SHORTCUT_BYTES_PER_CALL)?;
+    let found = object.shortcut(simplified, &mut || meter.check_time().is_ok());
+    Ok(found.map(|found| match found {
+        Shortcut::Legal => Decision::Legal,
+        Shortcut::Illegal(proof) => {
+            let raw = partition.calls(object, operations);
+            Decision::Illegal(Suspects::Calls(as_recorded::<O>(proof, &raw)))
+        }
+    }))
 }
 
 /// From the beginning. When the share of the round is not enough: how many completed operations a stretch should have.
@@ -129,7 +143,8 @@ fn search_whole<O: Object>(
         Ok(Answer::Illegal { furthest }) => Ok(Ok(Decision::Illegal(until_event(&problem, furthest)))),
         Err(Limit::Steps) => {
             let least = STRETCH_AT_LEAST.max(problem.slots * STRETCH_PER_SLOT);
-            Ok(Err(least.saturating_mul(STRETCH_GROWTH.saturating_pow(round))))
+            let growth = STRETCH_GROWTH.saturating_pow(round.saturating_sub(1));
+            Ok(Err(least.saturating_mul(growth)))
         }
         Err(limit) => Err(limit),
     }

@@ -178,6 +178,7 @@ impl<'a, O: Object, B: Bits> Search<'a, O, B> {
         if self.spent.steps < self.spent.next_check {
             return Ok(());
         }
+        self.spent.steps += self.visited.take_compared();
         self.spent.next_check = self.spent.steps + STEPS_PER_CHECK;
         self.check_limits()
     }

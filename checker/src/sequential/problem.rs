@@ -94,13 +94,25 @@ impl<'a, J: Judgeable> Problem<'a, J> {
         self.judgeable.object()
     }
 
-    /// The operations of one key alone.
-    pub(super) fn of_key(&self, key: u32) -> Self {
-        let of_key = |session: &Vec<Item<J::Object>>| -> Vec<_> {
-            let items = session.iter().filter(|item| item.key == key);
-            items.map(|item| Item { call: item.call.clone(), key: 0, is_pure: item.is_pure }).collect()
+    /// The operations of every key alone, as places in the sessions.
+    pub(super) fn places_by_key(&self) -> Vec<Vec<(u32, u32)>> {
+        let mut places = vec![Vec::new(); self.keys.len()];
+        for (session, items) in self.sessions.iter().enumerate() {
+            for (index, item) in items.iter().enumerate() {
+                places[item.key as usize].push((session as u32, index as u32));
+            }
+        }
+        places
+    }
+
+    /// The operations of one key alone, which are at these places.
+    pub(super) fn of_key(&self, key: u32, places: &[(u32, u32)]) -> Self {
+        let item = |(session, index): &(u32, u32)| {
+            let item = &self.sessions[*session as usize][*index as usize];
+            Item { call: item.call.clone(), key: 0, is_pure: item.is_pure }
         };
-        let sessions = self.sessions.iter().map(of_key).filter(|session| !session.is_empty()).collect();
+        let sessions = places.chunk_by(|one, other| one.0 == other.0);
+        let sessions = sessions.map(|places| places.iter().map(item).collect()).collect();
         Self { judgeable: self.judgeable, sessions, keys: vec![self.keys[key as usize]] }
     }
 
@@ -116,9 +128,15 @@ impl<'a, J: Judgeable> Problem<'a, J> {
         counts.into_iter().max().unwrap_or(0)
     }
 
-    /// What it holds, in bytes.
+    /// What it holds, in bytes, with the object and the places of all operations by key.
     pub(super) fn bytes(&self) -> u64 {
         let items: usize = self.sessions.iter().map(Vec::capacity).sum();
-        (items * size_of::<Item<J::Object>>() + self.keys.capacity() * size_of::<NameId>()) as u64
+        let keys = self.keys.capacity() * size_of::<NameId>();
+        self.bytes_of(items) + (2 * items * size_of::<(u32, u32)>() + keys) as u64 + self.object().bytes()
+    }
+
+    /// What some operations hold, in bytes.
+    pub(super) fn bytes_of(&self, items: usize) -> u64 {
+        (items * size_of::<Item<J::Object>>()) as u64
     }
 }

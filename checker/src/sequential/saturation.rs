@@ -10,10 +10,10 @@
 
 use std::collections::VecDeque;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::access::{Access, Accesses, KeyAccesses, Naming, Place};
-use crate::meter::{Limit, Meter};
+use crate::meter::{Limit, Meter, Pace};
 
 /// The number of an operation: those of one process follow each other.
 pub(super) type Node = u32;
@@ -87,12 +87,11 @@ impl Saturation {
             meter.check_time()?;
             meter.check_memory(bytes + saturation.bytes_of_edges())?;
             let before = saturation.added;
-            if !saturation.propagate() || accesses.naming == Naming::Versions {
+            if !saturation.propagate(meter)? || accesses.naming == Naming::Versions {
                 break;
             }
             for key in &accesses.keys {
-                saturation.infer(key);
-                meter.check_time()?;
+                saturation.infer(key, meter)?;
             }
             if saturation.added == before {
                 break;
@@ -189,7 +188,7 @@ impl Saturation {
     }
 
     /// Counts what comes before every operation; whether there is an order.
-    fn propagate(&mut self) -> bool {
+    fn propagate(&mut self, meter: &Meter) -> Result<bool, Limit> {
         let (nodes, sessions) = (self.edges.len(), self.sessions());
         let mut waits = vec![0_u32; nodes];
         for node in 0..nodes as Node {
@@ -199,7 +198,9 @@ impl Saturation {
         }
         let mut ready: Vec<Node> = (0..nodes as Node).filter(|node| waits[*node as usize] == 0).collect();
         let mut past = vec![0; sessions];
+        let mut pace = Pace::new(meter);
         while let Some(node) = ready.pop() {
+            pace.spend(sessions)?;
             let place = self.place(node);
             past.copy_from_slice(self.before(node));
             past[place.session as usize] = place.index + 1;
@@ -215,10 +216,10 @@ impl Saturation {
             }
         }
         self.unordered = (0..nodes as Node).filter(|node| waits[*node as usize] > 0).collect();
-        self.unordered.is_empty()
+        Ok(self.unordered.is_empty())
     }
 
-    fn infer(&mut self, key: &KeyAccesses) {
+    fn infer(&mut self, key: &KeyAccesses, meter: &Meter) -> Result<(), Limit> {
         let mut writes: FxHashMap<u32, Vec<Place>> = FxHashMap::default();
         for access in key.all.iter().filter(|access| access.write.is_some()) {
             writes.entry(access.place.session).or_default().push(access.place);
@@ -226,7 +227,9 @@ impl Saturation {
         let mut by_session: Vec<Vec<Place>> = writes.into_values().collect();
         by_session.iter_mut().for_each(|writes| writes.sort_unstable());
         by_session.sort_unstable();
+        let mut pace = Pace::new(meter);
         for access in &key.all {
+            pace.spend(by_session.len())?;
             match access.read {
                 Some(0) => by_session.iter().for_each(|writes| self.infer_initial(access, writes)),
                 Some(name) => {
@@ -236,6 +239,7 @@ impl Saturation {
                 None => {}
             }
         }
+        Ok(())
     }
 
     /// A read of the initial value comes before the first write of a process.
@@ -262,13 +266,32 @@ impl Saturation {
         }
     }
 
-    /// A short circle, when there is one.
-    pub(super) fn circle(&self) -> Option<Vec<Edge>> {
-        let starts = self.unordered.iter().take(MAX_STARTS);
+    /// A circle, when there is one; a short one when there is time.
+    pub(super) fn circle(&self, meter: &Meter) -> Option<Vec<Edge>> {
+        let starts = self.unordered.iter().take(MAX_STARTS).take_while(|_| meter.check_time().is_ok());
         let circles = starts.filter_map(|node| self.way(*node, *node, u32::MAX));
-        let shortest = circles.min_by_key(Vec::len);
-        // Nodes behind circles come first only if there are many of them.
-        shortest.or_else(|| self.unordered.iter().find_map(|node| self.way(*node, *node, u32::MAX)))
+        circles.min_by_key(Vec::len).or_else(|| self.any_circle())
+    }
+
+    /// Every node on a circle or behind one has such a node directly before it, so going back leads into a circle.
+    fn any_circle(&self) -> Option<Vec<Edge>> {
+        let mut into: FxHashMap<Node, Edge> = FxHashMap::default();
+        let unordered: FxHashSet<Node> = self.unordered.iter().copied().collect();
+        for node in &self.unordered {
+            for edge in self.edges_from(*node).filter(|edge| unordered.contains(&edge.to)) {
+                into.entry(edge.to).or_insert(edge);
+            }
+        }
+        let mut node = *self.unordered.first()?;
+        for _ in &self.unordered {
+            node = into.get(&node)?.from;
+        }
+        let mut circle = vec![into[&node]];
+        while circle[circle.len() - 1].from != node {
+            circle.push(into[&circle[circle.len() - 1].from]);
+        }
+        circle.reverse();
+        Some(circle)
     }
 
     /// The shortest way from one operation to another over edges younger than `age`.

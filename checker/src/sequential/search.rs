@@ -58,8 +58,9 @@ struct Frame {
     tried: usize,
 }
 
-/// How many nodes are visited between two looks at the limits.
-const STRIDE: u64 = 256;
+/// How much work there may be between two looks at the limits, and at most how many nodes are visited.
+const WORK_PER_LOOK: usize = 1 << 20;
+const MAX_STRIDE: usize = 256;
 
 struct Search<'a, J: Judgeable> {
     problem: &'a Problem<'a, J>,
@@ -100,6 +101,10 @@ impl<'a, J: Judgeable> Search<'a, J> {
     }
 
     fn run(&mut self, steps: u64, meter: &mut Meter) -> Result<Answer<StateOf<J>>, Limit> {
+        // In a node every process is asked whether everything that comes before its next operation is done.
+        let (sessions, keys) = (self.problem.sessions.len(), self.problem.keys.len());
+        let work_per_node = if self.guide.is_some() { sessions * sessions } else { sessions } + keys;
+        let stride = (WORK_PER_LOOK / work_per_node.max(1)).clamp(1, MAX_STRIDE) as u64;
         let mut visited = 0_u64;
         meter.check_time()?;
         self.check_memory(meter)?;
@@ -108,8 +113,8 @@ impl<'a, J: Judgeable> Search<'a, J> {
         }
         loop {
             visited += 1;
-            if visited.is_multiple_of(STRIDE) {
-                meter.count_steps(STRIDE);
+            if visited.is_multiple_of(stride) {
+                meter.count_steps(stride);
                 meter.check_time()?;
                 self.check_memory(meter)?;
             }

@@ -1,7 +1,6 @@
 //! Set anomalies in words: one per kind, with a count, the operations that prove the first one, and the others by name.
 
-use history::{Nanos, Operation};
-use serde_json::Value;
+use history::{Nanos, Operation, Operations, ValueId};
 
 use super::ledger::{Element, Ledger, Position};
 use crate::Anomaly;
@@ -11,7 +10,7 @@ use crate::narration::{count, shorten, who};
 const MAX_NAMED: usize = 20;
 
 /// All anomalies of one set, the gravest first.
-pub(super) fn anomalies(key: Option<&str>, operations: &[&Operation], ledger: &Ledger<'_>) -> Vec<Anomaly> {
+pub(super) fn anomalies(key: Option<&str>, operations: &Operations, ledger: &Ledger<'_>) -> Vec<Anomaly> {
     let narrator = Narrator { key, operations, ledger };
     [narrator.lost(), narrator.stale(), narrator.duplicated(), narrator.unexpected()]
         .into_iter()
@@ -21,12 +20,12 @@ pub(super) fn anomalies(key: Option<&str>, operations: &[&Operation], ledger: &L
 
 struct Narrator<'a> {
     key: Option<&'a str>,
-    operations: &'a [&'a Operation],
+    operations: &'a Operations,
     ledger: &'a Ledger<'a>,
 }
 
 /// The elements with an anomaly of one kind: their names, and what is known about each.
-type Affected<'a> = Vec<(&'a Value, &'a Element)>;
+type Affected<'a> = Vec<(ValueId, &'a Element)>;
 
 impl Narrator<'_> {
     fn lost(&self) -> Option<Anomaly> {
@@ -43,7 +42,7 @@ impl Narrator<'_> {
             }
         };
         push_new(&mut proof, gone);
-        let head = head(lost.len(), name, "was lost", "were lost");
+        let head = self.head(lost.len(), name, "was lost", "were lost");
         let miss = self.misses(gone, gone_at);
         Some(self.anomaly("lost", format!("{head}: {origin}, but {miss}, and {fate}"), &proof, &lost))
     }
@@ -56,7 +55,7 @@ impl Narrator<'_> {
         let (mut proof, origin) = self.origin(element)?;
         push_new(&mut proof, missing);
         push_new(&mut proof, seen);
-        let head = head(stale.len(), name, "was missing for a while", "were missing for a while");
+        let head = self.head(stale.len(), name, "was missing for a while", "were missing for a while");
         let miss = self.misses(missing, missing_at);
         let back = format!("{} read it at {seen_at}", self.who(seen));
         Some(self.anomaly("stale", format!("{head}: {origin}, but {miss}, although {back}"), &proof, &stale))
@@ -66,10 +65,10 @@ impl Narrator<'_> {
         let duplicated = self.affected(|element| element.duplicated.is_some());
         let (name, element) = *duplicated.first()?;
         let (read, times) = element.duplicated?;
-        let operation = self.operations[read];
+        let operation = self.row(read);
         let at = operation.ret.unwrap_or(operation.call);
-        let head = head(duplicated.len(), name, "was duplicated", "were duplicated");
-        let sentence = format!("{head}: what {} read at {at} has it {times} times", who(operation));
+        let head = self.head(duplicated.len(), name, "was duplicated", "were duplicated");
+        let sentence = format!("{head}: what {} read at {at} has it {times} times", who(&operation));
         Some(self.anomaly("duplicated", sentence, &[read], &duplicated))
     }
 
@@ -85,12 +84,12 @@ impl Narrator<'_> {
             }
             (None, Some(failed)) => {
                 proof.insert(0, failed);
-                let at = self.operations[failed].call;
+                let at = self.operations.call(failed);
                 format!("was never added: {} tried to at {at} and definitely failed", self.who(failed))
             }
             (None, None) => "was never added by anybody".to_owned(),
         };
-        let head = head(unexpected.len(), name, "came from nowhere", "came from nowhere");
+        let head = self.head(unexpected.len(), name, "came from nowhere", "came from nowhere");
         let sentence = format!("{head}: {} read it at {seen_at}, but it {reason}", self.who(seen));
         Some(self.anomaly("unexpected", sentence, &proof, &unexpected))
     }
@@ -99,7 +98,7 @@ impl Narrator<'_> {
     fn origin(&self, element: &Element) -> Option<(Vec<Position>, String)> {
         let (known_at, known) = element.known?;
         let (invoked_at, add) = element.added?;
-        if self.operations[known].f == "add" {
+        if self.row(known).f == "add" {
             return Some((
                 vec![known],
                 format!("the add of {} was acknowledged at {known_at}", self.who(known)),
@@ -111,7 +110,7 @@ impl Narrator<'_> {
     }
 
     fn misses(&self, read: Position, at: Nanos) -> String {
-        let kind = if self.operations[read].is_final { "final read" } else { "read" };
+        let kind = if self.operations.is_final(read) { "final read" } else { "read" };
         format!("the {kind} that {} invoked at {at} lacks it", self.who(read))
     }
 
@@ -122,31 +121,39 @@ impl Narrator<'_> {
 
     fn anomaly(&self, kind: &str, sentence: String, proof: &[Position], affected: &Affected<'_>) -> Anomaly {
         let place = self.key.map_or_else(String::new, |key| format!("key {key}: "));
-        let named: Vec<String> = affected.iter().take(MAX_NAMED).map(|(name, _)| shorten(name)).collect();
+        let named: Vec<String> = affected.iter().take(MAX_NAMED).map(|(name, _)| self.show(*name)).collect();
         let more = affected.len().saturating_sub(MAX_NAMED);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         Anomaly {
             id: String::new(),
             kind: kind.to_owned(),
             explanation: format!("{place}{sentence}."),
-            operations: proof.iter().map(|at| self.operations[*at].index).collect(),
+            operations: proof.iter().map(|at| self.operations.index(*at)).collect(),
             key: self.key.map(str::to_owned),
             details: vec![format!("{kind}: {}{more}", named.join(", "))],
         }
     }
 
-    fn who(&self, at: Position) -> String {
-        who(self.operations[at])
+    /// `element 7 was lost`, or `3 elements were lost, the first of them 7`.
+    fn head(&self, number: usize, first: ValueId, one: &str, many: &str) -> String {
+        let first = self.show(first);
+        if number == 1 {
+            format!("element {first} {one}")
+        } else {
+            format!("{} {many}, the first of them {first}", count(number, "element"))
+        }
     }
-}
 
-/// `element 7 was lost`, or `3 elements were lost, the first of them 7`.
-fn head(number: usize, first: &Value, one: &str, many: &str) -> String {
-    let first = shorten(first);
-    if number == 1 {
-        format!("element {first} {one}")
-    } else {
-        format!("{} {many}, the first of them {first}", count(number, "element"))
+    fn show(&self, element: ValueId) -> String {
+        shorten(&self.operations.values().get(element).unwrap_or_default())
+    }
+
+    fn row(&self, at: Position) -> Operation {
+        self.operations.get(at)
+    }
+
+    fn who(&self, at: Position) -> String {
+        who(&self.row(at))
     }
 }
 

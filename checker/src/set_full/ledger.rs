@@ -1,16 +1,14 @@
 //! What is known about every element, collected in three passes over the operations: adds, what reads returned, and
 //! what they should have returned but did not.
 //!
-//! The lists of the reads are looked up again in the last pass instead of being kept as numbers: a run with thousands
-//! of reads of thousands of elements would not fit otherwise.
+//! Operations and elements are the numbers that the history gave them; nothing is copied.
 
-use history::{Nanos, Operation, Outcome};
+use history::{Nanos, Operations, Outcome, ValueId};
 use rustc_hash::FxHashMap;
-use serde_json::Value;
 
 use crate::meter::{Limit, Meter};
 
-/// The position of an operation in the list of the set's operations.
+/// The position of an operation in the history.
 pub(super) type Position = usize;
 
 /// Everything that is known about one element.
@@ -37,26 +35,38 @@ pub(super) struct Element {
 }
 
 /// All elements of one set.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ledger<'a> {
-    ids: FxHashMap<&'a Value, usize>,
+    operations: &'a Operations,
+    positions: &'a [u32],
+    ids: FxHashMap<ValueId, usize>,
     /// The elements as recorded, in the order in which they were met.
-    pub names: Vec<&'a Value>,
+    pub names: Vec<ValueId>,
     pub elements: Vec<Element>,
 }
 
 impl<'a> Ledger<'a> {
+    pub(super) fn new(operations: &'a Operations, positions: &'a [u32]) -> Self {
+        Self { operations, positions, ids: FxHashMap::default(), names: Vec::new(), elements: Vec::new() }
+    }
+
     /// First pass: when was every element added, and when was that acknowledged?
-    pub(super) fn take_adds(&mut self, operations: &[&'a Operation], meter: &mut Meter) -> Result<(), Limit> {
-        for (at, operation) in operations.iter().enumerate().filter(|(_, operation)| operation.f == "add") {
-            let id = self.id(&operation.input);
+    pub(super) fn take_adds(&mut self, meter: &mut Meter) -> Result<(), Limit> {
+        let operations = self.operations;
+        let mut next_check = 0;
+        for at in calls_of(operations, self.positions, "add") {
+            if self.elements.len() >= next_check {
+                self.check(meter)?;
+                next_check = self.elements.len() + ELEMENTS_PER_CHECK;
+            }
+            let id = self.id(operations.input(at));
             let element = &mut self.elements[id];
-            if operation.outcome == Outcome::Fail {
+            if operations.outcome(at) == Outcome::Fail {
                 element.failed.get_or_insert(at);
                 continue;
             }
-            keep_earliest(&mut element.added, operation.call, at);
-            if let (Outcome::Ok, Some(end)) = (operation.outcome, operation.ret) {
+            keep_earliest(&mut element.added, operations.call(at), at);
+            if let (Outcome::Ok, Some(end)) = (operations.outcome(at), operations.ret(at)) {
                 keep_earliest(&mut element.known, end, at);
             }
         }
@@ -64,14 +74,10 @@ impl<'a> Ledger<'a> {
     }
 
     /// Second pass: what was seen, and when first?
-    pub(super) fn take_observations(
-        &mut self,
-        operations: &[&'a Operation],
-        meter: &mut Meter,
-    ) -> Result<(), Limit> {
-        for read in reads(operations) {
+    pub(super) fn take_observations(&mut self, meter: &mut Meter) -> Result<(), Limit> {
+        for read in reads(self.operations, self.positions) {
             for value in read.values {
-                let id = self.id(value);
+                let id = self.id(*value);
                 let element = &mut self.elements[id];
                 if element.seen_by == read.at + 1 {
                     element.count_duplicate(read.at);
@@ -93,12 +99,8 @@ impl<'a> Ledger<'a> {
     }
 
     /// Third pass: what was missing?
-    pub(super) fn take_absences(
-        &mut self,
-        operations: &[&'a Operation],
-        meter: &mut Meter,
-    ) -> Result<(), Limit> {
-        for read in reads(operations) {
+    pub(super) fn take_absences(&mut self, meter: &mut Meter) -> Result<(), Limit> {
+        for read in reads(self.operations, self.positions) {
             for value in read.values {
                 let id = self.ids[value];
                 self.elements[id].seen_by = read.at + 1;
@@ -119,7 +121,7 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    fn id(&mut self, value: &'a Value) -> usize {
+    fn id(&mut self, value: ValueId) -> usize {
         *self.ids.entry(value).or_insert_with(|| {
             self.names.push(value);
             self.elements.push(Element::default());
@@ -129,8 +131,9 @@ impl<'a> Ledger<'a> {
 
     fn check(&self, meter: &mut Meter) -> Result<(), Limit> {
         meter.check_time()?;
-        let per_element = size_of::<Element>() + 2 * size_of::<&Value>() + size_of::<usize>();
-        meter.check_memory((self.elements.capacity() * per_element) as u64)
+        let per_element = size_of::<Element>() + 2 * size_of::<(ValueId, usize)>();
+        let elements = self.elements.capacity().max(self.elements.len() + ELEMENTS_PER_CHECK);
+        meter.check_memory((elements * per_element) as u64)
     }
 }
 
@@ -147,16 +150,30 @@ struct Read<'a> {
     at: Position,
     call: Nanos,
     end: Nanos,
-    values: &'a [Value],
+    values: &'a [ValueId],
 }
 
-fn reads<'a>(operations: &[&'a Operation]) -> impl Iterator<Item = Read<'a>> {
-    operations.iter().enumerate().filter_map(|(at, operation)| {
-        let is_completed_read = operation.f == "read" && operation.outcome == Outcome::Ok;
-        let (end, values) = (operation.ret?, operation.output.as_array()?);
-        is_completed_read.then_some(Read { at, call: operation.call, end, values })
+fn reads<'a>(operations: &'a Operations, positions: &'a [u32]) -> impl Iterator<Item = Read<'a>> {
+    calls_of(operations, positions, "read").filter_map(|at| {
+        let (end, values) = (operations.ret(at)?, operations.values().list(operations.output(at))?);
+        let read = Read { at, call: operations.call(at), end, values };
+        (operations.outcome(at) == Outcome::Ok).then_some(read)
     })
 }
+
+/// The positions at which a function was called.
+fn calls_of<'a>(
+    operations: &'a Operations,
+    positions: &'a [u32],
+    function: &str,
+) -> impl Iterator<Item = Position> + use<'a> {
+    let function = operations.names().find(function);
+    let all = positions.iter().map(|position| *position as usize);
+    all.filter(move |at| Some(operations.function(*at)) == function)
+}
+
+/// How many elements are added between two looks at the limits.
+const ELEMENTS_PER_CHECK: usize = 1024;
 
 fn keep_earliest(place: &mut Option<(Nanos, Position)>, time: Nanos, at: Position) {
     if place.is_none_or(|(earliest, _)| time < earliest) {

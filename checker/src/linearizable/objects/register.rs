@@ -140,6 +140,9 @@ fn ret(op: RegisterOp, operations: &Operations, at: usize) -> Result<RegisterRet
 
 /// What may be left out, and ends for writes of unknown outcome that were seen.
 pub(super) fn simplify(calls: &mut Vec<RegisterCall>, start: &Register) {
+    if calls.iter().all(RegisterCall::is_certain) {
+        return;
+    }
     let mut removable = removable(calls).into_iter();
     calls.retain(|call| removable.next() != Some(Removal::Alone) || call.is_certain());
     if !calls.iter().any(is_cas) {

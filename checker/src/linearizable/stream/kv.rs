@@ -7,9 +7,8 @@ use history::Operations;
 use rustc_hash::FxHashSet;
 
 use super::super::object::{CallOf, Object, Step};
-use super::super::objects::kv::{Ask, KvObject, Told};
+use super::super::objects::kv::{Ask, Functions, Told};
 use super::super::objects::specified_by;
-use super::NOTHING;
 use super::streamed::Streamed;
 use crate::CheckError;
 use crate::model::{Kv, KvOp, KvRet};
@@ -22,18 +21,20 @@ impl Object for PlainKv {
     specified_by!(Kv);
 
     fn translate(&self, operations: &Operations, at: usize) -> Result<Step<Self>, CheckError> {
-        let Step { op, ret } = KvObject::new(&NOTHING).translate(operations, at)?;
-        let text = |id| operations.values().str(id).map(Arc::from);
+        let values = operations.values();
+        let functions = Functions::of(operations.names());
+        let (op, ret) = functions.translate(operations, at, |id| values.str(id).is_some())?;
+        let text = |id| values.str(id).map(Arc::from);
         let certain = |id| text(id).unwrap_or_default();
         let op = match op {
             Ask::Get => KvOp::Get,
-            Ask::Put(id, _) => KvOp::Put(certain(id)),
+            Ask::Put(id) => KvOp::Put(certain(id)),
             Ask::Append(id) => KvOp::Append(certain(id)),
-            Ask::Cas { expected, new } => KvOp::Cas { expected: text(expected.0), new: certain(new.0) },
+            Ask::Cas { expected, new } => KvOp::Cas { expected: text(expected), new: certain(new) },
             Ask::Delete => KvOp::Delete,
         };
         let ret = ret.map(|told| match told {
-            Told::Got(id, _) => KvRet::Got(text(id)),
+            Told::Got(id) => KvRet::Got(text(id)),
             Told::Done => KvRet::Done,
             Told::Swapped(matched) => KvRet::Swapped(matched),
         });

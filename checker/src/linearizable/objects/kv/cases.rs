@@ -23,8 +23,8 @@ pub(super) fn headline(case: &Case<'_, KvObject<'_>>) -> Option<String> {
 /// What the key held, as far as a completed operation says.
 fn found(call: &KvCall) -> Option<ValueId> {
     match (call.op, call.ret) {
-        (Ask::Get, Some(Told::Got(seen, _))) => Some(seen),
-        (Ask::Cas { expected, .. }, Some(Told::Swapped(true))) => Some(expected.0),
+        (Ask::Get, Some(Told::Got(seen))) => Some(seen),
+        (Ask::Cas { expected, .. }, Some(Told::Swapped(true))) => Some(expected),
         _ => None,
     }
 }
@@ -32,9 +32,9 @@ fn found(call: &KvCall) -> Option<ValueId> {
 /// What the key holds just after a completed operation, as far as that does not depend on the state before.
 fn leaves(call: &KvCall) -> Option<ValueId> {
     match (call.op, call.ret) {
-        (Ask::Put(id, _), _) => Some(id),
+        (Ask::Put(id), _) => Some(id),
         (Ask::Delete, _) => Some(ValueId::ABSENT),
-        (Ask::Cas { new, .. }, Some(Told::Swapped(true))) => Some(new.0),
+        (Ask::Cas { new, .. }, Some(Told::Swapped(true))) => Some(new),
         _ => found(call),
     }
 }
@@ -103,7 +103,7 @@ impl Teller<'_, '_> {
         if self.is_lost(newer) {
             let (asked, text) = match newer.op {
                 Ask::Append(id) => ("append", self.case.show(id)),
-                Ask::Put(id, _) => ("put", self.case.show(id)),
+                Ask::Put(id) => ("put", self.case.show(id)),
                 _ => return None,
             };
             return Some(format!(
@@ -146,7 +146,7 @@ impl Teller<'_, '_> {
     /// Two compare-and-sets consumed what was there once.
     fn matched_twice(&self, seen: ValueId) -> Option<String> {
         let consumes = |call: &&KvCall| match call.op {
-            Ask::Cas { new, .. } => call.is_certain() && found(call) == Some(seen) && new.0 != seen,
+            Ask::Cas { new, .. } => call.is_certain() && found(call) == Some(seen) && new != seen,
             _ => false,
         };
         let both: Vec<&KvCall> = self.case.core.iter().filter(consumes).collect();
@@ -168,7 +168,7 @@ impl Teller<'_, '_> {
     /// Two gets saw different things at the same time, when nobody was writing either.
     fn disagreement(&self, call: &KvCall, seen: ValueId) -> Option<String> {
         let contradicts = |observer: &&KvCall| {
-            let Some(Told::Got(other, _)) = observer.ret else { return false };
+            let Some(Told::Got(other)) = observer.ret else { return false };
             let makers = self
                 .case
                 .others(call)
@@ -187,7 +187,6 @@ impl Teller<'_, '_> {
         let (Ask::Cas { expected, .. }, Some(Told::Swapped(false))) = (call.op, call.ret) else {
             return None;
         };
-        let expected = expected.0;
         let writers = || self.case.others(call).filter(|other| changes(other));
         if expected.is_absent() && writers().next().is_none() && !self.case.from_any_state {
             return Some(format!("{}, but nothing had been written before", self.result(call)));
@@ -204,8 +203,8 @@ impl Teller<'_, '_> {
     fn can_leave(&self, call: &KvCall, seen: ValueId) -> bool {
         match (call.op, self.text(seen)) {
             _ if !changes(call) => false,
-            (Ask::Put(id, _), _) => id == seen,
-            (Ask::Cas { new, .. }, _) => new.0 == seen,
+            (Ask::Put(id), _) => id == seen,
+            (Ask::Cas { new, .. }, _) => new == seen,
             (Ask::Append(id), Some(seen)) => seen.ends_with(self.text(id).unwrap_or_default()),
             (Ask::Delete, text) => text.is_none(),
             _ => false,
@@ -222,7 +221,7 @@ impl Teller<'_, '_> {
 
     /// An acknowledged write of something that no completed operation ever found.
     fn is_lost(&self, call: &KvCall) -> bool {
-        let (Ask::Put(id, _) | Ask::Append(id)) = call.op else { return false };
+        let (Ask::Put(id) | Ask::Append(id)) = call.op else { return false };
         let (operations, text) = (self.case.operations, self.text(id).unwrap_or_default());
         let values = operations.values();
         let contains = |seen: ValueId| values.str(seen).is_some_and(|seen| seen.contains(text));
@@ -242,11 +241,11 @@ impl Teller<'_, '_> {
                 let had = if call.ended_before(speaker.start) { "had already " } else { "" };
                 format!("{who} {had}read {seen}{at}")
             }
-            Ask::Put(id, _) => format!("{who} had put {}, acknowledged{at}", self.case.show(id)),
+            Ask::Put(id) => format!("{who} had put {}, acknowledged{at}", self.case.show(id)),
             Ask::Append(id) => format!("{who} had appended {}, acknowledged{at}", self.case.show(id)),
             Ask::Delete => format!("{who} had deleted the key, acknowledged{at}"),
             Ask::Cas { expected, new } => {
-                let (expected, new) = (self.case.show(expected.0), self.case.show(new.0));
+                let (expected, new) = (self.case.show(expected), self.case.show(new));
                 format!("{who} had replaced {expected} by {new}, acknowledged{at}")
             }
         }
@@ -257,7 +256,7 @@ impl Teller<'_, '_> {
         let (who, at) = (self.case.who(call), self.case.at(call));
         match (call.op, call.ret) {
             (Ask::Cas { expected, new }, ret) => {
-                let (expected, new) = (self.case.show(expected.0), self.case.show(new.0));
+                let (expected, new) = (self.case.show(expected), self.case.show(new));
                 let matched = if ret == Some(Told::Swapped(true)) { "matched" } else { "did not match" };
                 format!("the compare-and-set of {who} from {expected} to {new} {matched}{at}")
             }

@@ -52,23 +52,23 @@ impl KvObject<'_> {
         let string = |id| self.plain(id).expect("a string");
         match op {
             Ask::Get => KvOp::Get,
-            Ask::Put(id, _) => KvOp::Put(string(id)),
+            Ask::Put(id) => KvOp::Put(string(id)),
             Ask::Append(id) => KvOp::Append(string(id)),
-            Ask::Cas { expected, new } => KvOp::Cas { expected: self.plain(expected.0), new: string(new.0) },
+            Ask::Cas { expected, new } => KvOp::Cas { expected: self.plain(expected), new: string(new) },
             Ask::Delete => KvOp::Delete,
         }
     }
 
     fn plain_ret(&self, ret: Told) -> KvRet {
         match ret {
-            Told::Got(id, _) => KvRet::Got(self.plain(id)),
+            Told::Got(id) => KvRet::Got(self.plain(id)),
             Told::Done => KvRet::Done,
             Told::Swapped(matched) => KvRet::Swapped(matched),
         }
     }
 
     fn text_that_stands_for(&self, state: &Kv) -> Text {
-        state.0.as_deref().map_or(Text::Absent, |string| self.text(string))
+        state.0.as_deref().map_or(Text::Absent, |string| self.texts.text(string.as_bytes()))
     }
 }
 
