@@ -152,8 +152,12 @@ pub(super) fn cases() -> u32 {
 #[test]
 fn every_object_agrees_with_its_toy() {
     for spec in Spec::ALL {
-        let config =
-            ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() };
+        let config = ProptestConfig {
+            cases: cases(),
+            max_global_rejects: u32::MAX,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        };
         let lied = proptest::option::weighted(0.8, (0..20_usize, 0..20_usize));
         let outcome = proptest::test_runner::TestRunner::new(config)
             .run(&(moves(), lied), |(moves, lied)| agrees(spec, &moves, lied));
