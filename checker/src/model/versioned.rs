@@ -5,16 +5,21 @@ use history::ValueId;
 use super::{Effect, Model, SequentialSpec};
 
 /// What is known of the version that the register has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Version {
     /// It is this.
     Is(u64),
-    /// It is larger than this: the last write did not learn its version.
-    Above(u64),
+    /// The last write did not learn its version.
+    Above {
+        /// It is larger than this.
+        bound: u64,
+        /// And none of these, because somebody expected them in vain; ascending, each larger than `bound + 1`.
+        except: Vec<u64>,
+    },
 }
 
 /// A value and its version; [`ValueId::ABSENT`] with version 0 at first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct VersionedRegister {
     /// What it holds.
     pub value: ValueId,
@@ -57,18 +62,42 @@ impl Default for VersionedRegister {
 
 impl Version {
     /// Whether it can be this one.
-    pub fn can_be(self, version: u64) -> bool {
+    pub fn can_be(&self, version: u64) -> bool {
         match self {
-            Self::Is(known) => known == version,
-            Self::Above(bound) => version > bound,
+            Self::Is(known) => *known == version,
+            Self::Above { bound, except } => version > *bound && !except.contains(&version),
+        }
+    }
+
+    /// Larger than this, and nothing else is known.
+    pub fn above(bound: u64) -> Self {
+        Self::Above { bound, except: Vec::new() }
+    }
+
+    /// It cannot be this one; `false` when it is.
+    fn exclude(&mut self, version: u64) -> bool {
+        match self {
+            Self::Is(known) => *known != version,
+            Self::Above { bound, except } => {
+                if version > *bound
+                    && let Err(at) = except.binary_search(&version)
+                {
+                    except.insert(at, version);
+                }
+                // Equal knowledge has one form.
+                while except.first() == Some(&bound.saturating_add(1)) {
+                    *bound = except.remove(0);
+                }
+                true
+            }
         }
     }
 
     /// The smallest that it can be.
-    fn least(self) -> u64 {
+    fn least(&self) -> u64 {
         match self {
-            Self::Is(known) => known,
-            Self::Above(bound) => bound.saturating_add(1),
+            Self::Is(known) => *known,
+            Self::Above { bound, .. } => bound.saturating_add(1),
         }
     }
 }
@@ -84,11 +113,11 @@ impl SequentialSpec for VersionedRegister {
             VersionedOp::Read => VersionedRet::Read(self.value, least),
             VersionedOp::Cas { expected, .. } if !self.version.can_be(expected) => VersionedRet::Mismatched,
             VersionedOp::Write(value) => {
-                *self = Self { value, version: Version::Above(least) };
+                *self = Self { value, version: Version::above(least) };
                 VersionedRet::Written(least.saturating_add(1))
             }
             VersionedOp::Cas { expected, new } => {
-                *self = Self { value: new, version: Version::Above(expected) };
+                *self = Self { value: new, version: Version::above(expected) };
                 VersionedRet::Written(expected.saturating_add(1))
             }
         }
@@ -106,9 +135,7 @@ impl SequentialSpec for VersionedRegister {
                 let fits = self.version.can_be(expected) && version > expected;
                 fits && self.write(new, version)
             }
-            (VersionedOp::Cas { expected, .. }, VersionedRet::Mismatched) => {
-                self.version != Version::Is(expected)
-            }
+            (VersionedOp::Cas { expected, .. }, VersionedRet::Mismatched) => self.version.exclude(expected),
             _ => false,
         }
     }
@@ -116,20 +143,17 @@ impl SequentialSpec for VersionedRegister {
 
 impl VersionedRegister {
     fn write(&mut self, value: ValueId, version: u64) -> bool {
-        let fits = match self.version {
-            Version::Is(known) => version > known,
-            Version::Above(bound) => version > bound.saturating_add(1),
-        };
+        let fits = version > self.version.least();
         *self = Self { value, version: Version::Is(version) };
         fits
     }
 }
 
 impl Model for VersionedRegister {
-    /// A read may tell the version of a write that did not learn it, so nothing but a mismatch is pure in general.
+    /// A read may tell the version of a write that did not learn it, and a mismatch what it is not.
     fn effect(op: &VersionedOp, ret: Option<&VersionedRet>) -> Effect {
         match (op, ret) {
-            (VersionedOp::Read, None) | (_, Some(VersionedRet::Mismatched)) => Effect::Pure,
+            (VersionedOp::Read, None) => Effect::Pure,
             _ => Effect::General,
         }
     }

@@ -12,7 +12,7 @@ mod mismatches;
 use super::super::calls::Call;
 use super::super::chain::{self, Link};
 use super::super::object::{
-    CallOf, Case, InTime, Object, Shortcut, ShortcutOf, Step, malformed_input, malformed_output,
+    CallOf, Case, InTime, Object, Removal, Shortcut, ShortcutOf, Step, malformed_input, malformed_output,
     unknown_function,
 };
 use super::{function, is_ok, specified_by};
@@ -75,6 +75,12 @@ impl Object for VersionedObject<'_> {
         }
     }
 
+    /// Without a mismatch less is known of the versions, and without a read that nobody needs.
+    fn removable(&self, calls: &[VersionedCall]) -> Vec<Removal> {
+        let only_restricts = |call: &VersionedCall| written(call).is_none();
+        calls.iter().map(|call| if only_restricts(call) { Removal::Alone } else { Removal::Kept }).collect()
+    }
+
     fn shortcut(&self, calls: &[VersionedCall], _in_time: &mut InTime<'_>) -> Option<ShortcutOf<Self>> {
         decide(calls).or_else(|| {
             let guessed = decide(&with_guesses(calls)?)?;
@@ -83,9 +89,12 @@ impl Object for VersionedObject<'_> {
     }
 
     fn show_states(&self, states: &[VersionedRegister]) -> String {
-        let show = |state: &VersionedRegister| match state.version {
+        let show = |state: &VersionedRegister| match &state.version {
             Version::Is(version) => format!("{} (version {version})", self.show(state.value)),
-            Version::Above(bound) => format!("{} (a version above {bound})", self.show(state.value)),
+            Version::Above { bound, except } => {
+                let except: Vec<String> = except.iter().map(|version| format!(", not {version}")).collect();
+                format!("{} (a version above {bound}{})", self.show(state.value), except.concat())
+            }
         };
         format!("the register holds {}", states.iter().map(show).collect::<Vec<_>>().join(" or "))
     }
@@ -256,7 +265,18 @@ fn with_writers(calls: &[VersionedCall], writers: &Writers, both: [u32; 2]) -> F
 /// The calls at some positions. All compare-and-sets but one are made to say no more than that they wrote their version, so
 /// that what they replaced can be left out.
 fn proof(calls: &[VersionedCall], positions: &[u32], whole: u32) -> Found {
-    let is_meant = |call: &&VersionedCall| positions.contains(&call.position);
+    let is_named = |call: &VersionedCall| positions.contains(&call.position);
+    // Only a read says that an operation of unknown outcome happened, and with which version.
+    let told: Vec<u64> = calls
+        .iter()
+        .filter(|call| is_named(call) && !call.is_certain())
+        .filter_map(|call| match call.ret {
+            Some(VersionedRet::Written(version)) => Some(version),
+            _ => None,
+        })
+        .collect();
+    let tells = |call: &VersionedCall| matches!(call.ret, Some(VersionedRet::Read(_, version)) if told.contains(&version));
+    let is_meant = |call: &&VersionedCall| is_named(call) || tells(call);
     let relaxed = |call: &VersionedCall| match call.op {
         VersionedOp::Cas { new, .. } if call.position != whole => {
             call.with(VersionedOp::Write(new), call.ret)

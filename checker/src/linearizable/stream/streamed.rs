@@ -61,7 +61,7 @@ impl Streamed for VersionedObject<'_> {
     fn can_wait(&self, calls: &[CallOf<Self>], states: &[VersionedRegister]) -> Vec<bool> {
         let told: FxHashSet<u64> = calls.iter().filter_map(|call| told_version(call.ret)).collect();
         let reached = states.iter().map(|state| match state.version {
-            Version::Is(version) | Version::Above(version) => version,
+            Version::Is(version) | Version::Above { bound: version, .. } => version,
         });
         let reached = reached.min().unwrap_or_default();
         let needs_any = calls.iter().any(|call| match (call.op, call.ret) {

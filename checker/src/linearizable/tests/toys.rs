@@ -28,8 +28,8 @@ fn question(spec: Spec, draw: (u8, u8, u8), unique: usize) -> (&'static str, Val
         }
         (Spec::Register, 1) => ("write", small),
         (Spec::Register, _) => ("cas", json!([small, other])),
-        (Spec::VersionedRegister, 1) => ("write", json!(unique)),
-        (Spec::VersionedRegister, _) => ("cas", json!([first % 4, unique])),
+        (Spec::VersionedRegister, 1) => ("write", element),
+        (Spec::VersionedRegister, _) => ("cas", json!([first % 4, element])),
         (Spec::Kv, 0) => ("get", Value::Null),
         (Spec::Kv, 1) if second & 8 == 0 => ("put", text(first)),
         (Spec::Kv, 1) => ("delete", Value::Null),
