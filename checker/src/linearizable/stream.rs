@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::LazyLock;
 
 use history::operation::{PairError, Pairing};
-use history::{Event, EventKind, Nanos, Operations, Outcome};
+use history::{Event, EventKind, Nanos, Operations};
 
 use self::keys::{Judge, Keys};
 use super::NAME;
@@ -273,9 +273,4 @@ impl HeldBack {
         let long_ago = self.notes.front().filter(|_| self.notes.len() >= HELD_BACK_EVENTS / EVENTS_PER_NOTE);
         self.latest.saturating_sub(SLACK).max(long_ago.copied().unwrap_or_default())
     }
-}
-
-/// Whether an operation that ended so can matter.
-fn may_have_happened(outcome: Outcome) -> bool {
-    outcome != Outcome::Fail
 }

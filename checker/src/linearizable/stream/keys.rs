@@ -1,12 +1,12 @@
 //! All keys of a history that grows.
 
-use history::{Nanos, Operations};
+use history::{Nanos, Operations, Outcome};
 use rustc_hash::FxHashMap;
 
 use super::super::calls::{Call, completion, matters};
 use super::key::{Fate, Key};
 use super::streamed::{Rename, Streamed};
-use super::{Standing, may_have_happened};
+use super::Standing;
 use crate::CheckError;
 
 /// The keys of any object.
@@ -51,7 +51,7 @@ impl<O: Streamed> Keys<O> {
 impl<O: Streamed> Judge for Keys<O> {
     fn take(&mut self, operations: &Operations, at: usize) -> Result<bool, CheckError> {
         let step = self.object.translate(operations, at)?;
-        if !may_have_happened(operations.outcome(at)) {
+        if operations.outcome(at) == Outcome::Fail {
             return Ok(false);
         }
         let end = completion(operations, at)?;
