@@ -119,14 +119,22 @@ impl Counts {
     /// Counts the operations of a history.
     pub fn of(history: &History) -> Self {
         let mut counts = Self::default();
-        for at in 0..history.operations.len() {
-            match history.operations.outcome(at) {
-                Outcome::Ok => counts.ok += 1,
-                Outcome::Fail => counts.fail += 1,
-                Outcome::Info => counts.info += 1,
-            }
-        }
+        (0..history.operations.len()).for_each(|at| counts.add(history.operations.outcome(at)));
         counts
+    }
+
+    /// Counts one more.
+    pub fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Ok => self.ok += 1,
+            Outcome::Fail => self.fail += 1,
+            Outcome::Info => self.info += 1,
+        }
+    }
+
+    /// How many there are.
+    pub fn all(&self) -> u64 {
+        self.ok + self.fail + self.info
     }
 }
 

@@ -74,7 +74,7 @@ fn head(out: &mut String, verdict: &Verdict) {
         );
     }
     let counts = &verdict.operations;
-    let all = counts.ok + counts.fail + counts.info;
+    let all = counts.all();
     let _ = writeln!(
         out,
         "clients {} operations: {} ok, {} fail, {} info",

@@ -116,7 +116,7 @@ fn many(files: &[PathBuf], reading: &Reading, budget: &Budget, as_json: bool) ->
 }
 
 fn line(file: &Path, verdict: &Verdict, claim: Option<Claim>, took: Duration, as_json: bool) -> String {
-    let operations = verdict.operations.ok + verdict.operations.fail + verdict.operations.info;
+    let operations = verdict.operations.all();
     let milliseconds = took.as_secs_f64() * 1e3;
     if as_json {
         return json!({"file": file, "milliseconds": milliseconds, "verdict": verdict}).to_string();

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::LazyLock;
 
 use history::operation::{PairError, Pairing};
-use history::{Event, EventKind, Nanos, Operations};
+use history::{Event, Nanos, Operations};
 
 use self::keys::{Judge, Keys};
 use super::NAME;
@@ -125,16 +125,8 @@ impl Stream {
     /// When the event breaks a rule of histories, or completes an operation that is not one of the model.
     pub fn push(&mut self, event: Event) -> Result<(), StreamError> {
         self.clock.see(event.time);
-        let outcome = match event.kind {
-            EventKind::Invoke => None,
-            EventKind::Ok => Some(&mut self.counts.ok),
-            EventKind::Fail => Some(&mut self.counts.fail),
-            EventKind::Info => Some(&mut self.counts.info),
-        };
         let Some(at) = self.pairing.push(event)? else { return Ok(()) };
-        if let Some(outcome) = outcome {
-            *outcome += 1;
-        }
+        self.counts.add(self.pairing.operations().outcome(at));
         if self.keys.take(self.pairing.operations(), at)? {
             let until = self.settled_until();
             self.keys.judge_due(until);
@@ -155,7 +147,7 @@ impl Stream {
     /// When an open operation is not one of the model.
     pub fn end(&mut self) -> Result<(), StreamError> {
         for at in self.pairing.open() {
-            self.counts.info += 1;
+            self.counts.add(self.pairing.operations().outcome(at));
             self.keys.take(self.pairing.operations(), at)?;
         }
         self.judge_until(Nanos(u64::MAX));
@@ -176,7 +168,6 @@ impl Stream {
     pub fn finding(&self) -> Finding {
         let Standing { broken, lost, .. } = self.standing();
         let anomalies: Vec<Anomaly> = broken.iter().map(Broken::anomaly).collect();
-        let examined = self.counts.ok + self.counts.fail + self.counts.info;
         let (outcome, note) = match (&anomalies[..], lost) {
             ([_, ..], _) => (CheckOutcome::Violation, None),
             (_, Some((keys, why))) => {
@@ -191,7 +182,7 @@ impl Stream {
         let result = CheckResult {
             name: NAME.to_owned(),
             outcome,
-            examined,
+            examined: self.counts.all(),
             duration_ms: self.meter.elapsed_ms(),
             peak_memory_bytes: self.meter.peak_bytes(),
             note,

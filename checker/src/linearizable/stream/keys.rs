@@ -4,9 +4,9 @@ use history::{Nanos, Operations, Outcome};
 use rustc_hash::FxHashMap;
 
 use super::super::calls::{Call, completion, matters};
+use super::Standing;
 use super::key::{Fate, Key};
 use super::streamed::{Rename, Streamed};
-use super::Standing;
 use crate::CheckError;
 
 /// The keys of any object.

@@ -1,7 +1,7 @@
 //! Streams against whole histories. Small random ones are compared with the oracle of every object in
 //! `linearizable/tests/toys.rs`, by way of [`streamed`].
 
-use history::{NodeId, Operation, Outcome, Process};
+use history::{EventKind, NodeId, Operation, Outcome, Process};
 use serde_json::{Value, json};
 
 use super::*;
