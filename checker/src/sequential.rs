@@ -37,6 +37,7 @@ use search::{Answer, search};
 
 mod access;
 mod explain;
+mod nodes;
 mod problem;
 mod saturation;
 mod search;

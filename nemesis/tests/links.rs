@@ -284,3 +284,29 @@ async fn dialler_that_closes_while_it_is_looked_for_is_no_stranger() {
     assert!(within(stays.read_u8()).await.is_err());
     assert_eq!(links.strangers().count, 1);
 }
+
+/// A canary may be dialling at the moment in which another fault resets its pair: that is no trouble with loopback.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn resets_while_a_canary_dials_are_no_errors() {
+    let pair = Pair::new().await;
+    let links = pair.links.clone();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let resetting = tokio::spawn(async move {
+        while stopped.is_empty() {
+            links.reset(&Pair::forth());
+            tokio::task::yield_now().await;
+        }
+    });
+    for probe in 0..2_000 {
+        let sent = pair.links.probe(&Pair::forth(), Duration::from_millis(1)).await;
+        assert!(sent.is_ok(), "probe {probe}: {sent:?}");
+    }
+    stop.send(()).unwrap();
+    within(resetting).await.unwrap();
+    // The first may meet the last reset.
+    let mut arrived = None;
+    for _ in 0..2 {
+        arrived = arrived.or(pair.links.probe(&Pair::forth(), Duration::from_secs(5)).await.unwrap());
+    }
+    assert!(arrived.is_some(), "no canary passes although nobody resets");
+}

@@ -5,9 +5,10 @@
 //! invocations, because most stores are nearly linearizable. Nodes without a way are remembered as numbers: positions and
 //! the numbers of the states, which are kept once; nothing is decided by a hash.
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::access::Place;
+use super::nodes::Nodes;
 use super::problem::{Item, Judgeable, Problem, StateOf};
 use super::saturation::Saturation;
 use crate::linearizable::object::Object;
@@ -75,7 +76,7 @@ struct Search<'a, J: Judgeable> {
     left: usize,
     furthest: Option<(usize, Stuck<StateOf<J>>)>,
     numbers: FxHashMap<StateOf<J>, u32>,
-    hopeless: FxHashSet<Box<[u32]>>,
+    hopeless: Nodes,
     /// At most what a state owns on the heap, in bytes: every value of its key, if it owns anything.
     owned_bytes: usize,
 }
@@ -95,7 +96,7 @@ impl<'a, J: Judgeable> Search<'a, J> {
             left: problem.sessions.iter().map(certain).sum(),
             furthest: None,
             numbers: FxHashMap::default(),
-            hopeless: FxHashSet::default(),
+            hopeless: Nodes::new(problem.sessions.len() + problem.keys.len()),
             owned_bytes: if std::mem::needs_drop::<StateOf<J>>() { 4 * problem.longest_key() } else { 0 },
         }
     }
@@ -129,7 +130,7 @@ impl<'a, J: Judgeable> Search<'a, J> {
                 None => {
                     self.remember_furthest();
                     let node = self.node();
-                    self.hopeless.insert(node);
+                    self.hopeless.insert(&node);
                     self.frames.pop();
                     let floor = self.frames.last().map_or(0, |frame| frame.changes);
                     self.back_to(floor);
@@ -230,7 +231,7 @@ impl<'a, J: Judgeable> Search<'a, J> {
     }
 
     /// Positions and the numbers of the states.
-    fn node(&mut self) -> Box<[u32]> {
+    fn node(&mut self) -> Vec<u32> {
         let mut node = Vec::with_capacity(self.done.len() + self.states.len());
         node.extend_from_slice(&self.done);
         for state in &self.states {
@@ -244,7 +245,7 @@ impl<'a, J: Judgeable> Search<'a, J> {
             };
             node.push(number);
         }
-        node.into_boxed_slice()
+        node
     }
 
     fn remember_furthest(&mut self) {
@@ -263,11 +264,9 @@ impl<'a, J: Judgeable> Search<'a, J> {
         let per_state = size_of::<StateOf<J>>() + self.owned_bytes;
         let kept = self.changes.len() + 2 * self.states.len() + self.numbers.len();
         let states = kept * per_state + self.numbers.capacity() * (size_of::<StateOf<J>>() + 8);
-        let node = 4 * (self.done.len() + self.states.len()) + ALLOCATION_BYTES;
-        let nodes = self.hopeless.len() * node + self.hopeless.capacity() * (size_of::<Box<[u32]>>() + 1);
         let frames = self.frames.len() * (size_of::<Frame>() + 8 * self.done.len() + ALLOCATION_BYTES);
         let changes = self.changes.capacity() * size_of::<Change<StateOf<J>>>();
-        meter.check_memory((states + nodes + frames + changes) as u64)
+        meter.check_memory((states + self.hopeless.bytes() + frames + changes) as u64)
     }
 }
 

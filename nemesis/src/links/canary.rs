@@ -67,7 +67,8 @@ impl Canaries {
         }
     }
 
-    /// Sends a number over a link; returns how long it took, or `None` when it did not arrive within `wait`.
+    /// Sends a number over a link; returns how long it took, or `None` when it did not arrive within `wait`,
+    /// or was reset with the connections of its pair.
     ///
     /// `door` is the listener for canaries in front of the destination.
     pub(super) async fn probe(
@@ -82,7 +83,10 @@ impl Canaries {
         slot.take_if(|canary| !is_open(&canary.stream));
         let canary = match &mut *slot {
             Some(canary) => canary,
-            none => none.insert(dial(link, door, registry).await?),
+            none => match dial(link, door, registry).await? {
+                Some(canary) => none.insert(canary),
+                None => return Ok(None),
+            },
         };
         let nonce = self.next_nonce.fetch_add(1, Ordering::Relaxed);
         let (arrived, arrival) = oneshot::channel();
@@ -105,13 +109,17 @@ fn is_open(stream: &TcpStream) -> bool {
     matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
-async fn dial(link: &Link, door: SocketAddr, registry: &Registry) -> io::Result<Canary> {
+/// Opens a canary; `None` when the connections of the pair were reset meanwhile, this one among them.
+async fn dial(link: &Link, door: SocketAddr, registry: &Registry) -> io::Result<Option<Canary>> {
     let socket = TcpSocket::new_v4()?;
+    socket.set_nodelay(true)?;
     socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
     let loan = registry.lend(socket.local_addr()?, link.source.clone());
-    let stream = socket.connect(door).await?;
-    stream.set_nodelay(true)?;
-    Ok(Canary { stream, _loan: loan })
+    match socket.connect(door).await {
+        Ok(stream) => Ok(Some(Canary { stream, _loan: loan })),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 async fn read_nonces(mut stream: TcpStream, arrivals: Arc<Arrivals>) {
