@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use checker::Expect;
 use history::{NodeId, RunInfo, ScheduledFault};
-use nemesis::Kind;
+use nemesis::Nemesis;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use targets::Target;
@@ -34,6 +34,9 @@ pub(crate) struct Plan {
     /// Not part of the identity: the digest of the binary is.
     #[serde(skip)]
     pub(crate) binary: Option<PathBuf>,
+    /// Another build that nodes are upgraded to. Not part of the identity: its digest is.
+    #[serde(skip)]
+    pub(crate) upgrade_to: Option<PathBuf>,
     /// Not part of the identity: it judges a run and does not change it.
     #[serde(skip)]
     pub(crate) expect: String,
@@ -73,11 +76,16 @@ impl Plan {
         self.expect.parse().expect("invariant: plans are validated")
     }
 
+    /// Which faults.
+    pub(crate) fn nemeses(&self) -> anyhow::Result<Vec<Nemesis>> {
+        parse_nemeses(&self.nemesis)
+    }
+
     /// Plans the faults from the seed.
     pub(crate) fn with_schedule(mut self) -> anyhow::Result<Self> {
-        let kinds: Vec<Kind> = parse_kinds(&self.nemesis)?;
+        let nemeses = self.nemeses()?;
         let unit = self.target().election_timeout();
-        self.schedule = nemesis::schedule::plan(&kinds, self.seed, self.time_limit(), unit, self.nodes);
+        self.schedule = nemesis::schedule::plan(&nemeses, self.seed, self.time_limit(), unit, self.nodes);
         Ok(self)
     }
 
@@ -89,7 +97,7 @@ impl Plan {
         workloads::find(&info.workload).ok_or_else(|| {
             anyhow!("run.json names the workload `{}`, which this build does not have", info.workload)
         })?;
-        parse_kinds(&info.nemesis)?;
+        parse_nemeses(&info.nemesis)?;
         info.expect.parse::<Expect>().map_err(|e| anyhow!("run.json: {e}"))?;
         let own = target.executable() == targets::Executable::This;
         Ok(Self {
@@ -105,18 +113,18 @@ impl Plan {
             mutant: info.mutant.clone(),
             schedule: info.schedule.clone(),
             binary: (!own).then(|| PathBuf::from(&info.target_binary)),
+            upgrade_to: info.upgrade.as_ref().map(|upgrade| PathBuf::from(&upgrade.binary)),
             expect: info.expect.clone(),
             fail_fast: false,
         })
     }
 
-    /// The identity of the plan: same plan, same binaries, same id.
-    pub(crate) fn id(&self, target_digest: &str, suite_digest: &str) -> anyhow::Result<String> {
+    /// The identity of the plan: same plan, same binaries (by their digests), same id.
+    pub(crate) fn id(&self, digests: &[&str]) -> anyhow::Result<String> {
         const ID_DIGITS: usize = 12;
         let mut hash = Sha256::new();
         hash.update(serde_json::to_vec(self).context("cannot serialize the plan")?);
-        hash.update(target_digest);
-        hash.update(suite_digest);
+        digests.iter().for_each(|digest| hash.update(digest));
         let digest = crate::digest::hex(&hash.finalize());
         Ok(format!("{}-{}-{}", self.target, self.workload, &digest[..ID_DIGITS]))
     }
@@ -143,6 +151,9 @@ impl Plan {
         if let Some(binary) = &self.binary {
             command.push_str(&format!(" --binary {}", binary.display()));
         }
+        if let Some(upgrade) = &self.upgrade_to {
+            command.push_str(&format!(" --upgrade-to {}", upgrade.display()));
+        }
         if self.fail_fast {
             command.push_str(" --fail-fast");
         }
@@ -153,18 +164,10 @@ impl Plan {
     }
 }
 
-/// The kinds of faults by their names.
-pub(crate) fn parse_kinds(names: &[String]) -> anyhow::Result<Vec<Kind>> {
-    names
-        .iter()
-        .map(|name| {
-            name.parse::<Kind>().map_err(|_| {
-                let known: Vec<String> = Kind::ALL.iter().map(ToString::to_string).collect();
-                anyhow!(
-                    "unknown nemesis `{name}`; known are {} and `none` (see `shakedown list nemeses`)",
-                    known.join(", ")
-                )
-            })
-        })
-        .collect()
+/// What is asked for, by its names.
+pub(crate) fn parse_nemeses(names: &[String]) -> anyhow::Result<Vec<Nemesis>> {
+    let parse = |name: &String| {
+        name.parse().map_err(|error| anyhow!("{error}, or `none` alone (see `shakedown list nemeses`)"))
+    };
+    names.iter().map(parse).collect()
 }

@@ -34,7 +34,7 @@ pub use foreign::{
 };
 pub use names::{NameId, Names};
 pub use operation::{History, Operation, Outcome};
-pub use run::{RunInfo, RunPaths, ScheduledFault};
+pub use run::{RunInfo, RunPaths, ScheduledFault, UpgradeInfo};
 pub use run_event::{FaultPhase, RunEvent};
 pub use time::{Clock, Nanos};
 pub use values::{ValueId, Values};

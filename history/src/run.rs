@@ -23,6 +23,15 @@ pub struct ScheduledFault {
     pub seed: u64,
 }
 
+/// Another executable of the target, into which nodes were restarted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeInfo {
+    /// Its path.
+    pub binary: String,
+    /// SHA-256 of it.
+    pub digest: String,
+}
+
 /// `run.json`: everything about a run that is not the history, the faults or the verdict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
@@ -40,6 +49,9 @@ pub struct RunInfo {
     pub target_binary: String,
     /// SHA-256 of the target's executable.
     pub target_digest: String,
+    /// What nodes were upgraded to, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<UpgradeInfo>,
     /// SHA-256 of the suite's executable.
     pub suite_digest: String,
     /// The version of the suite.

@@ -3,11 +3,28 @@
 //! Processes and links are the same for every system. What takes knowledge of one (who leads, is a node up, how fast
 //! does it notice a failure) is asked through the [`Cluster`] trait.
 
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use history::NodeId;
 
+use crate::guardian::Executable;
+use crate::process::Image;
 use crate::{Links, Processes};
+
+/// Another executable for the nodes, which understands the same arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upgrade {
+    /// What nodes execute.
+    pub from: Executable,
+    /// What they execute after the upgrade.
+    pub to: Executable,
+    /// The file that is executed after the upgrade, by which it is known in `/proc`.
+    pub image: Image,
+    /// Its name, for people.
+    pub path: PathBuf,
+}
 
 /// A running cluster, whatever it is.
 pub trait Cluster: Send + Sync + 'static {
@@ -16,6 +33,17 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// The links between nodes, and between clients and nodes.
     fn links(&self) -> &Links;
+
+    /// Where files of the run are kept.
+    fn directory(&self) -> &Path;
+
+    /// Where clients reach a node past the links.
+    fn address(&self, node: &NodeId) -> Option<SocketAddr>;
+
+    /// What nodes can be upgraded to; `None` when nothing was given.
+    fn upgrade(&self) -> Option<Upgrade> {
+        None
+    }
 
     /// The time in which the system notices a failure: its election timeout. Durations of faults scale with it.
     fn unit(&self) -> Duration;

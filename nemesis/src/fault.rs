@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::str::FromStr;
 use std::time::Duration;
 
 use history::NodeId;
@@ -30,11 +29,40 @@ pub enum Kind {
     Partition,
     /// Links are slow.
     Latency,
+    /// Processes are asked to end and started again.
+    Term,
+    /// Processes are killed again and again while they start.
+    CrashLoop,
+    /// One node after the other is restarted.
+    RollingRestart,
+    /// One node after the other is restarted with another executable, and back.
+    Upgrade,
+    /// Processes get a part of the processor only.
+    Starve,
+    /// Connections are reset again and again.
+    Reset,
+    /// Links lose their bytes, together with the connections.
+    BlackHole,
+    /// A command of the user's.
+    Command,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [Self; 4] = [Self::Kill, Self::Pause, Self::Partition, Self::Latency];
+    pub const ALL: [Self; 12] = [
+        Self::Kill,
+        Self::Pause,
+        Self::Partition,
+        Self::Latency,
+        Self::Term,
+        Self::CrashLoop,
+        Self::RollingRestart,
+        Self::Upgrade,
+        Self::Starve,
+        Self::Reset,
+        Self::BlackHole,
+        Self::Command,
+    ];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -43,6 +71,27 @@ impl Kind {
             Self::Pause => "pause",
             Self::Partition => "partition",
             Self::Latency => "latency",
+            Self::Term => "term",
+            Self::CrashLoop => "crash-loop",
+            Self::RollingRestart => "rolling-restart",
+            Self::Upgrade => "upgrade",
+            Self::Starve => "starve",
+            Self::Reset => "reset",
+            Self::BlackHole => "black-hole",
+            Self::Command => "command",
+        }
+    }
+
+    /// Whether it must be told what it is about: `command:FILE`.
+    pub fn takes_argument(self) -> bool {
+        self == Self::Command
+    }
+
+    /// How it is written on the command line.
+    pub fn usage(self) -> &'static str {
+        match self {
+            Self::Command => "command:FILE",
+            other => other.name(),
         }
     }
 
@@ -55,14 +104,28 @@ impl Kind {
                 "holds the bytes between nodes, or between clients and a node, and delivers them later"
             }
             Self::Latency => "makes links between nodes slow and uneven",
+            Self::Term => "asks the processes of nodes to end (SIGTERM), and starts them again",
+            Self::CrashLoop => "kills the processes of nodes again and again while they start",
+            Self::RollingRestart => "restarts one node after the other (SIGTERM), each when the last answers",
+            Self::Upgrade => "restarts one node after the other with another executable, and back",
+            Self::Starve => "lets nodes run for a small part of the time (SIGSTOP and SIGCONT in turns)",
+            Self::Reset => "resets the connections between nodes again and again",
+            Self::BlackHole => {
+                "lets bytes and connections vanish between nodes, or between clients and a node"
+            }
+            Self::Command => "executes `FILE start` and `FILE end`, with the chosen nodes in SHAKEDOWN_NODES",
         }
     }
 
     /// What it needs of the machine.
     pub fn needs(self) -> &'static str {
         match self {
-            Self::Kill | Self::Pause => "nothing",
-            Self::Partition | Self::Latency => {
+            Self::Kill | Self::Pause | Self::Term | Self::CrashLoop | Self::RollingRestart | Self::Starve => {
+                "nothing"
+            }
+            Self::Command => "an executable file",
+            Self::Upgrade => "another executable of the target (--upgrade-to)",
+            Self::Partition | Self::Latency | Self::Reset | Self::BlackHole => {
                 "a target whose peer addresses can be set, so that links lie between"
             }
         }
@@ -75,19 +138,6 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A name that is no kind of fault.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no nemesis; there are kill, pause, partition and latency")]
-pub struct UnknownKind(String);
-
-impl FromStr for Kind {
-    type Err = UnknownKind;
-
-    fn from_str(name: &str) -> Result<Self, UnknownKind> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| UnknownKind(name.to_owned()))
-    }
-}
-
 /// Why a fault could not be applied, proven or healed.
 #[derive(Debug, thiserror::Error)]
 pub enum FaultError {
@@ -97,6 +147,14 @@ pub enum FaultError {
     /// A canary could not be sent.
     #[error("cannot send a canary: {0}; is loopback usable?")]
     Canary(#[from] io::Error),
+    /// A command of the user's did not do its part.
+    #[error("{command}: {reason}")]
+    Command {
+        /// The file and the step.
+        command: String,
+        /// How it ended.
+        reason: String,
+    },
     /// The proof did not come.
     #[error("{0}")]
     NotProven(String),
@@ -117,6 +175,9 @@ pub(crate) struct Skip(pub(crate) String);
 /// A fault as it was scheduled.
 pub(crate) struct Request<'a> {
     pub(crate) id: FaultId,
+    pub(crate) kind: Kind,
+    /// What the kind is about, if it takes an argument.
+    pub(crate) argument: Option<&'a str>,
     pub(crate) selector: &'a str,
     /// Drives every choice that the selector leaves open.
     pub(crate) seed: u64,
@@ -162,8 +223,8 @@ impl Scope {
     }
 }
 
-/// The life of a fault: resolve, inject, evidence, effect, heal, in this order. One fault of a run is in the first
-/// three steps at any time; effects and heals of several overlap.
+/// The life of a fault: resolve, inject, evidence, act, effect, heal, in this order. One fault of a run is in the first
+/// three steps at any time; the others of several overlap.
 pub(crate) trait Fault: Sized + Send {
     /// Decides whom it is about, by what is seen of the cluster at this moment.
     fn resolve<C: Cluster>(
@@ -182,6 +243,11 @@ pub(crate) trait Fault: Sized + Send {
         &mut self,
         cluster: &C,
     ) -> impl Future<Output = Result<String, FaultError>> + Send;
+
+    /// What it goes on doing while it stands; returns only when that fails, and may be dropped at every `await`.
+    fn act<C: Cluster>(&mut self, _cluster: &C) -> impl Future<Output = FaultError> + Send {
+        std::future::pending()
+    }
 
     /// What it did to the system, as far as processes and links show it.
     fn effect<C: Cluster>(&self, cluster: &C) -> Option<String>;
@@ -203,17 +269,4 @@ pub(crate) async fn until(limit: Duration, shows: impl Fn() -> bool) -> bool {
 /// Names in a row: `n1, n2`.
 pub(crate) fn list<T: fmt::Display>(things: impl IntoIterator<Item = T>) -> String {
     things.into_iter().map(|thing| thing.to_string()).collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_is_found_by_its_name() {
-        for kind in Kind::ALL {
-            assert_eq!(kind.to_string().parse(), Ok(kind));
-        }
-        assert!("flood".parse::<Kind>().unwrap_err().to_string().contains("\"flood\" is no nemesis"));
-    }
 }

@@ -1,8 +1,9 @@
-//! Kills the processes of nodes with `SIGKILL`, and starts them again.
+//! Ends the processes of nodes, with `SIGKILL` or with `SIGTERM`, and starts them again.
 //!
-//! Evidence: the parent of the processes saw them end by signal 9, with nothing of their trees left. Healed: every
-//! node has a new process that answers. A paused node is killed like any other. Files keep what was written, so
-//! this is a crash of a process, not of a machine.
+//! Evidence: the parent of the processes saw them end by signal 9, or in an orderly way, with nothing of their trees left.
+//! Healed: every node has a new process that answers. A paused node is killed like any other; it is not asked to end,
+//! because it would not notice. What does not end in time after `SIGTERM` is killed, as a service manager does. Files
+//! keep what was written, so this is a crash of a process, not of a machine.
 
 use history::NodeId;
 
@@ -11,11 +12,12 @@ use crate::guardian::{ExitStatus, GuardianError};
 use crate::links::LinkStats;
 use crate::process::Identity;
 use crate::victims::Victims;
-use crate::{Cluster, ProcessError, quorum};
+use crate::{Cluster, Kind, ProcessError, quorum};
 
-/// A kill of some nodes.
+/// An end of some nodes.
 #[derive(Debug)]
 pub(crate) struct Kill {
+    end: End,
     scope: Scope,
     victims: Victims,
     killed: Vec<(NodeId, Identity)>,
@@ -24,13 +26,19 @@ pub(crate) struct Kill {
 
 impl Fault for Kill {
     async fn resolve<C: Cluster>(request: &Request<'_>, cluster: &C) -> Result<Self, Skip> {
-        let is_running = |node: &NodeId| cluster.processes().identity(node).is_some();
-        let victims = Victims::choose(request, cluster, is_running).await?;
+        let end = if request.kind == Kind::Term { End::Orderly } else { End::Killed };
+        let processes = cluster.processes();
+        let eligible = |node: &NodeId| match end {
+            End::Killed => processes.identity(node).is_some(),
+            End::Orderly => processes.is_active(node),
+        };
+        let victims = Victims::choose(request, cluster, eligible).await?;
         let nodes = victims.nodes.clone();
         let leaves_quorum = quorum::is_left_after(cluster, &nodes, &[]);
         let detail = Scope::describe(request.selector, NODES_PREFIX, &nodes);
         let ended_before = ended_connections(cluster, &nodes);
-        Ok(Self { scope: Scope { nodes, detail, leaves_quorum }, victims, killed: Vec::new(), ended_before })
+        let scope = Scope { nodes, detail, leaves_quorum };
+        Ok(Self { end, scope, victims, killed: Vec::new(), ended_before })
     }
 
     fn scope(&self) -> &Scope {
@@ -39,23 +47,18 @@ impl Fault for Kill {
 
     async fn inject<C: Cluster>(&mut self, cluster: &C) -> Result<(), FaultError> {
         for node in &self.victims.nodes {
-            self.killed.push((node.clone(), cluster.processes().kill(node).await?));
+            self.killed.push((node.clone(), self.end.ask(cluster, node).await?));
         }
         Ok(())
     }
 
     async fn evidence<C: Cluster>(&mut self, cluster: &C) -> Result<String, FaultError> {
+        let mut ends = Vec::new();
         for (node, identity) in &self.killed {
-            let status = cluster.processes().ended(node, *identity).await?;
-            if status != ExitStatus::KILLED {
-                return Err(FaultError::NotProven(format!(
-                    "{node} ({identity}) ended with {status} before the kill"
-                )));
-            }
+            ends.push(self.end.seen(cluster, node, *identity).await?);
         }
         self.victims.turns.clear();
-        let ends = self.killed.iter().map(|(node, identity)| format!("{node} (pid {})", identity.pid));
-        Ok(format!("ended by signal 9: {}", list(ends)))
+        Ok(format!("ended: {}", list(ends)))
     }
 
     fn effect<C: Cluster>(&self, cluster: &C) -> Option<String> {
@@ -71,6 +74,51 @@ impl Fault for Kill {
             healed.push(format!("{node} ({})", bring_up(cluster, node).await?));
         }
         Ok(format!("answering again: {}", list(healed)))
+    }
+}
+
+/// A way to end a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// `SIGKILL`.
+    Killed,
+    /// `SIGTERM`, and `SIGKILL` for what does not end.
+    Orderly,
+}
+
+impl End {
+    /// Sends the signal; the caller has the turn.
+    pub(crate) async fn ask(self, cluster: &impl Cluster, node: &NodeId) -> Result<Identity, ProcessError> {
+        match self {
+            Self::Killed => cluster.processes().kill(node).await,
+            Self::Orderly => cluster.processes().terminate(node).await,
+        }
+    }
+
+    /// Waits until nothing of the process is left, and says how it ended.
+    pub(crate) async fn seen(
+        self,
+        cluster: &impl Cluster,
+        node: &NodeId,
+        identity: Identity,
+    ) -> Result<String, FaultError> {
+        let processes = cluster.processes();
+        let (status, asked_twice) = match processes.ended(node, identity).await {
+            Err(ProcessError::Immortal { .. }) if self == Self::Orderly => {
+                processes.kill(node).await?;
+                (processes.ended(node, identity).await?, true)
+            }
+            status => (status?, false),
+        };
+        let pid = identity.pid;
+        match self {
+            _ if asked_twice => Ok(format!("{node} (pid {pid}) ignored SIGTERM and was killed")),
+            Self::Killed if status == ExitStatus::KILLED => Ok(format!("{node} (pid {pid}) by signal 9")),
+            Self::Orderly if status.is_orderly() => Ok(format!("{node} (pid {pid}) with {status}")),
+            Self::Killed | Self::Orderly => Err(FaultError::NotProven(format!(
+                "{node} ({identity}) ended with {status}, which is not what it was asked for"
+            ))),
+        }
     }
 }
 

@@ -81,7 +81,8 @@ impl Fault for Latency {
     }
 }
 
-async fn choose<C: Cluster>(request: &Request<'_>, cluster: &C) -> Result<Vec<Link>, Skip> {
+/// The links between nodes that a selector means: `all`, `some`, those of the `leader`, or named ones.
+pub(crate) async fn choose<C: Cluster>(request: &Request<'_>, cluster: &C) -> Result<Vec<Link>, Skip> {
     let nodes = cluster.processes().nodes();
     let all = all_links(&nodes);
     match request.selector {

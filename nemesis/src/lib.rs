@@ -4,7 +4,8 @@
 //!   the rest sees of it: which node runs, and which ends were asked for.
 //! * [`links`] are the proxies between nodes, and between clients and nodes; the audit finds what avoids them.
 //! * [`schedule`] plans faults from a seed, [`runner`] carries them out on a [`Cluster`]; each fault is one file:
-//!   `kill`, `pause`, `partition`, `latency`.
+//!   `kill` (also of `term`), `crash_loop`, `rolling_restart`, `pause`, `starve`, `partition` (also of `black-hole`),
+//!   `latency`, `reset`, `command`.
 //! * [`doctor`] tells what of it works on this machine.
 //!
 //! Guarantees: a fault that stands is proven to stand, from outside the mechanism that applied it; a run ends with
@@ -16,6 +17,8 @@
 mod audit;
 mod canaries;
 mod cluster;
+mod command;
+mod crash_loop;
 pub mod diag;
 mod dice;
 pub mod doctor;
@@ -26,6 +29,7 @@ pub mod guardian;
 mod kill;
 mod latency;
 pub mod links;
+mod nemesis;
 mod partition;
 mod patrol;
 mod pause;
@@ -34,16 +38,20 @@ mod processes;
 mod quorum;
 mod recovery;
 mod registry;
+mod reset;
+mod rolling_restart;
 pub mod runner;
 pub mod schedule;
 mod sink;
+mod starve;
 mod victims;
 
 pub use audit::Bypass;
-pub use cluster::Cluster;
+pub use cluster::{Cluster, Upgrade};
 pub use endpoint::{Endpoint, Link, NoLink};
-pub use fault::{FaultError, Kind, UnknownKind};
+pub use fault::{FaultError, Kind};
 pub use links::Links;
+pub use nemesis::{Nemesis, UnknownNemesis};
 pub use processes::{ProcessError, Processes};
 pub use recovery::heal_everything;
 pub use registry::Registry;

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: after `heal` every link that no other fault holds passes bytes again, and no byte was dropped from a stream
 //! that was not reset. One partition in two resets the connections of the pairs of nodes that it cuts, and
-//! a stranded leader always loses them. Nodes that are
+//! a stranded leader always loses them. A *black hole* is a cut whose bytes never arrive: the connections seem alive while it
+//! stands, and when it is healed they are reset with everything that waited in them. Nodes that are
 //! cut off from each other stay reachable for clients, unless clients are what is cut. It does not reorder packets.
 //!
 //! Evidence: canaries sent in the name of the source, which passed before, do not arrive. Healed: they do.
@@ -16,7 +17,7 @@ use crate::dice::Dice;
 use crate::fault::{Fault, FaultError, HEAL_LIMIT, LINKS_PREFIX, Request, Scope, Skip, list};
 use crate::grudges::{self, Grudges};
 use crate::links::{FaultId, LinkStats, Rule};
-use crate::{Cluster, Link, Links, quorum};
+use crate::{Cluster, Kind, Link, Links, quorum};
 
 /// One partition in so many resets connections.
 const RESETS_ONE_IN: usize = 2;
@@ -27,10 +28,40 @@ pub(crate) struct Partition {
     id: FaultId,
     scope: Scope,
     cut: Vec<Link>,
-    resets: bool,
+    manner: Manner,
     /// How many canaries passed before the cut.
     passed_before: usize,
     stats_before: BTreeMap<Link, LinkStats>,
+}
+
+/// What becomes of the connections of a cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// Their bytes wait, and arrive when the cut heals.
+    Holds,
+    /// They are reset when the cut begins.
+    Resets,
+    /// Their bytes are lost, and they are reset when the cut heals.
+    Loses,
+}
+
+impl Manner {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Holds => "holds bytes",
+            Self::Resets => "resets connections",
+            Self::Loses => "loses bytes",
+        }
+    }
+
+    fn draw(request: &Request<'_>) -> Self {
+        let resets = || request.selector == "strand-leader" || Dice::new(!request.seed).one_in(RESETS_ONE_IN);
+        match request.kind {
+            Kind::BlackHole => Self::Loses,
+            _ if resets() => Self::Resets,
+            _ => Self::Holds,
+        }
+    }
 }
 
 impl Fault for Partition {
@@ -40,13 +71,13 @@ impl Fault for Partition {
         if grudges.is_empty() {
             return Err(Skip(format!("{} nodes cannot be parted like that", nodes.len())));
         }
-        let resets = request.selector == "strand-leader" || Dice::new(!request.seed).one_in(RESETS_ONE_IN);
+        let manner = Manner::draw(request);
         let cut: Vec<Link> = grudges.into_iter().collect();
         let leaves_quorum = quorum::is_left_after(cluster, &[], &cut);
-        let how = if resets { "; resets connections" } else { "; holds bytes" };
-        let detail = Scope::describe(request.selector, LINKS_PREFIX, &cut) + how;
+        let chosen = Scope::describe(request.selector, LINKS_PREFIX, &cut);
+        let detail = format!("{chosen}; {}", manner.words());
         let scope = Scope { nodes: nodes_of(&cut), detail, leaves_quorum };
-        Ok(Self { id: request.id, scope, cut, resets, passed_before: 0, stats_before: BTreeMap::new() })
+        Ok(Self { id: request.id, scope, cut, manner, passed_before: 0, stats_before: BTreeMap::new() })
     }
 
     fn scope(&self) -> &Scope {
@@ -60,7 +91,7 @@ impl Fault for Partition {
         for link in &self.cut {
             links.impose(self.id, link, Rule::HOLD);
         }
-        if self.resets {
+        if self.manner == Manner::Resets {
             let between_nodes =
                 |link: &&Link| link.source.node().is_some() && link.destination.node().is_some();
             self.cut.iter().filter(between_nodes).for_each(|link| links.reset(link));
@@ -91,6 +122,10 @@ impl Fault for Partition {
     }
 
     async fn heal<C: Cluster>(&mut self, cluster: &C) -> Result<String, FaultError> {
+        if self.manner == Manner::Loses {
+            // A connection looks for resets before it looks at its rule, so nothing that waited gets out.
+            self.cut.iter().for_each(|link| cluster.links().reset(link));
+        }
         reopen(cluster.links(), self.id, &self.cut).await
     }
 }

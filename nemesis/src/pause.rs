@@ -23,11 +23,11 @@ pub(crate) struct Pause {
     traffic_before: Vec<Traffic>,
 }
 
-/// What a node was sent, and what it sent.
+/// What a node was sent, and what it sent, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Traffic {
-    received: u64,
-    sent: u64,
+pub(crate) struct Traffic {
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
 }
 
 impl Fault for Pause {
@@ -113,7 +113,8 @@ pub(crate) async fn resume(
     }
 }
 
-fn traffic(cluster: &impl Cluster, node: &NodeId) -> Traffic {
+/// What went over the links of a node so far.
+pub(crate) fn traffic(cluster: &impl Cluster, node: &NodeId) -> Traffic {
     let mut traffic = Traffic::default();
     for (link, LinkStats { bytes_in, bytes_out, .. }) in cluster.links().stats() {
         if link.destination.node() == Some(node) {

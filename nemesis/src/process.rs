@@ -8,6 +8,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use history::NodeId;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -45,6 +48,32 @@ impl Identity {
         let Some(pid) = Pid::from_raw(self.pid) else { return false };
         let Ok(pinned) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
         self.exists() && pidfd_send_signal(pinned, signal).is_ok()
+    }
+}
+
+/// A file that is executed, by device and inode: the same through every name and descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Image {
+    device: u64,
+    inode: u64,
+}
+
+impl Image {
+    /// The file at a path.
+    ///
+    /// # Errors
+    /// When it cannot be looked at.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
+    }
+
+    /// What a process executes; of a script that is its interpreter.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn of_process(pid: i32) -> io::Result<Self> {
+        Self::of_file(Path::new(&format!("/proc/{pid}/exe")))
     }
 }
 

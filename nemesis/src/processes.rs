@@ -1,7 +1,7 @@
 //! The processes of the nodes: what each one is started with, which of them runs, and which ends were asked for.
 //!
 //! An end is *licensed* when the nemesis, or the end of the run, had asked for exactly that: `SIGKILL` after
-//! [`Processes::kill`]. Any other end is a crash. Starts and ends are recorded as run events in the order in which the
+//! [`Processes::kill`], an orderly end after [`Processes::terminate`]. Any other end is a crash. Starts and ends are recorded as run events in the order in which the
 //! guardian saw them.
 //!
 //! It knows nothing of readiness or leadership; that takes knowledge of the target.
@@ -21,7 +21,7 @@ use crate::guardian::{
 use crate::process::Identity;
 use crate::{EventSink, Registry};
 
-/// How long a killed process may take to end, its whole tree included.
+/// How long a process that was killed, or asked to end, may take, its whole tree included.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why something could not be done to a node's process.
@@ -42,7 +42,7 @@ pub enum ProcessError {
     #[error("{0} is not running")]
     NotRunning(NodeId),
     /// The process is still there.
-    #[error("{node} ({identity}) has not ended within {} s of SIGKILL", EXIT_LIMIT.as_secs())]
+    #[error("{node} ({identity}) has not ended within {} s of the signal", EXIT_LIMIT.as_secs())]
     Immortal {
         /// Which node.
         node: NodeId,
@@ -59,6 +59,8 @@ struct NodeState {
     paused: bool,
     /// Whether `SIGKILL` was asked for.
     kill_licensed: bool,
+    /// Whether `SIGTERM` was asked for.
+    term_licensed: bool,
     last_end: Option<(Identity, ExitStatus)>,
     /// How often the node was started.
     starts: u32,
@@ -69,6 +71,8 @@ struct NodeState {
 #[derive(Debug, Default)]
 struct State {
     nodes: BTreeMap<NodeId, NodeState>,
+    /// Commands that are no nodes, and how they ended.
+    commands: BTreeMap<NodeId, Option<ExitStatus>>,
     /// The run is over, and every node is killed.
     closing: bool,
     guardian_died: bool,
@@ -122,6 +126,65 @@ impl Processes {
         });
     }
 
+    /// Executes a command that is no node to its end, below the guardian; its name must differ from all others that run.
+    /// `None` when it is not over in time; then it is killed.
+    ///
+    /// # Errors
+    /// When it cannot be executed or killed.
+    pub async fn execute(
+        &self,
+        name: &NodeId,
+        command: NodeCommand,
+        limit: Duration,
+    ) -> Result<Option<ExitStatus>, ProcessError> {
+        self.state.send_modify(|state| _ = state.commands.insert(name.clone(), None));
+        let identity = self.guardian.spawn(name, command).await.map_err(|error| failed(name, error));
+        let result = match identity {
+            Ok(identity) => self.command_end(name, identity, limit).await,
+            Err(error) => Err(error),
+        };
+        self.state.send_modify(|state| _ = state.commands.remove(name));
+        result
+    }
+
+    async fn command_end(
+        &self,
+        name: &NodeId,
+        identity: Identity,
+        limit: Duration,
+    ) -> Result<Option<ExitStatus>, ProcessError> {
+        if let Some(status) = self.command_ends_within(name, limit).await {
+            return Ok(Some(status));
+        }
+        // It may have ended at this very moment.
+        let killed = self.guardian.signal(name, NodeSignal::Kill).await;
+        match self.command_ends_within(name, EXIT_LIMIT).await {
+            Some(_) => Ok(None),
+            None => {
+                killed.map_err(|error| failed(name, error))?;
+                Err(ProcessError::Immortal { node: name.clone(), identity })
+            }
+        }
+    }
+
+    async fn command_ends_within(&self, name: &NodeId, limit: Duration) -> Option<ExitStatus> {
+        let end = |state: &State| state.commands.get(name).copied().flatten();
+        let mut state = self.state.subscribe();
+        let ended = state.wait_for(|state| state.guardian_died || end(state).is_some());
+        let state = tokio::time::timeout(limit, ended).await.ok()?.ok()?;
+        end(&state)
+    }
+
+    /// Replaces what a node will execute next time; returns what it was.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub fn set_executable(&self, node: &NodeId, executable: Executable) -> Result<Executable, ProcessError> {
+        let before = self.get(node, |state| state.command.executable)?;
+        self.modify(node, |state| state.command.executable = executable);
+        Ok(before)
+    }
+
     /// Starts a node's process and returns once it executes its program.
     ///
     /// # Errors
@@ -145,6 +208,17 @@ impl Processes {
         let identity = self.running(node)?;
         self.modify(node, |state| state.kill_licensed = true);
         self.guardian.signal(node, NodeSignal::Kill).await.map_err(|e| failed(node, e))?;
+        Ok(identity)
+    }
+
+    /// Licenses an orderly end and sends `SIGTERM` to the whole tree. A stopped tree does not notice.
+    ///
+    /// # Errors
+    /// When the node is not running.
+    pub async fn terminate(&self, node: &NodeId) -> Result<Identity, ProcessError> {
+        let identity = self.running(node)?;
+        self.modify(node, |state| state.term_licensed = true);
+        self.guardian.signal(node, NodeSignal::Terminate).await.map_err(|e| failed(node, e))?;
         Ok(identity)
     }
 
@@ -270,6 +344,7 @@ impl NodeState {
             running: None,
             paused: false,
             kill_licensed: false,
+            term_licensed: false,
             last_end: None,
             starts: 0,
             turn: Arc::default(),
@@ -290,6 +365,10 @@ async fn follow(
 ) {
     while let Some(event) = events.recv().await {
         match event {
+            GuardianEvent::Spawned { node, .. } if state.borrow().commands.contains_key(&node) => {}
+            GuardianEvent::Exited { node, status, .. } if state.borrow().commands.contains_key(&node) => {
+                state.send_modify(|state| _ = state.commands.insert(node, Some(status)));
+            }
             GuardianEvent::Spawned { node, identity } => {
                 registry.set_main(&node, Some(identity.pid));
                 let generation = state.borrow().nodes.get(&node).map_or(0, |state| state.starts);
@@ -318,6 +397,7 @@ impl State {
         state.running = Some(identity);
         state.paused = false;
         state.kill_licensed = false;
+        state.term_licensed = false;
         state.starts += 1;
     }
 
@@ -335,10 +415,11 @@ impl State {
         }
     }
 
-    /// Whether this end was asked for. `SIGKILL` is what was asked for; an exit code in its place is a crash that came
-    /// first.
+    /// Whether this end was asked for. When `SIGKILL` was asked for, an exit code in its place is a crash that came first.
     fn licenses(&self, node: &NodeId, status: ExitStatus) -> bool {
-        let asked = self.closing || self.nodes.get(node).is_some_and(|state| state.kill_licensed);
-        asked && status == ExitStatus::KILLED
+        let asked = |read: fn(&NodeState) -> bool| self.nodes.get(node).is_some_and(read);
+        let killed = self.closing || asked(|state| state.kill_licensed);
+        (killed && status == ExitStatus::KILLED)
+            || (asked(|state| state.term_licensed) && status.is_orderly())
     }
 }

@@ -15,6 +15,8 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use crate::command::Command;
+use crate::crash_loop::CrashLoop;
 use crate::fault::{Fault, FaultError, Request, Scope};
 use crate::kill::Kill;
 use crate::latency::Latency;
@@ -23,7 +25,10 @@ use crate::partition::Partition;
 use crate::patrol::Patrol;
 use crate::pause::Pause;
 use crate::recovery::heal_everything;
-use crate::{Cluster, EventSink, Kind};
+use crate::reset::Reset;
+use crate::rolling_restart::RollingRestart;
+use crate::starve::Starve;
+use crate::{Cluster, EventSink, Kind, Nemesis};
 
 /// How often it is looked who leads while a fault stands.
 const LEADER_INTERVAL: Duration = Duration::from_millis(50);
@@ -105,18 +110,26 @@ impl<C> Clone for Runner<C> {
 impl<C: Cluster> Runner<C> {
     /// Lives the life of one fault.
     async fn live(self, index: u32, scheduled: ScheduledFault) {
-        let Ok(kind) = scheduled.kind.parse::<Kind>() else {
-            let time = self.sink.now();
-            let detail = format!("fault {index}: {:?} is no nemesis of this version", scheduled.kind);
-            return self.sink.record(RunEvent::Infrastructure { time, detail }).await;
+        let nemesis = match scheduled.kind.parse::<Nemesis>() {
+            Ok(nemesis) => nemesis,
+            Err(error) => {
+                let (time, detail) = (self.sink.now(), format!("fault {index}: {error}"));
+                return self.sink.record(RunEvent::Infrastructure { time, detail }).await;
+            }
         };
-        let record = Record { runner: self, index, kind };
+        let kind = nemesis.kind();
+        let record = Record { runner: self, index, nemesis };
         record.count(|tally| tally.planned += 1);
         match kind {
-            Kind::Kill => record.live_as::<Kill>(&scheduled).await,
+            Kind::Kill | Kind::Term => record.live_as::<Kill>(&scheduled).await,
             Kind::Pause => record.live_as::<Pause>(&scheduled).await,
-            Kind::Partition => record.live_as::<Partition>(&scheduled).await,
+            Kind::Partition | Kind::BlackHole => record.live_as::<Partition>(&scheduled).await,
             Kind::Latency => record.live_as::<Latency>(&scheduled).await,
+            Kind::CrashLoop => record.live_as::<CrashLoop>(&scheduled).await,
+            Kind::RollingRestart | Kind::Upgrade => record.live_as::<RollingRestart>(&scheduled).await,
+            Kind::Starve => record.live_as::<Starve>(&scheduled).await,
+            Kind::Command => record.live_as::<Command>(&scheduled).await,
+            Kind::Reset => record.live_as::<Reset>(&scheduled).await,
         }
     }
 
@@ -146,7 +159,7 @@ impl<C: Cluster> Runner<C> {
 struct Record<C> {
     runner: Runner<C>,
     index: u32,
-    kind: Kind,
+    nemesis: Nemesis,
 }
 
 impl<C: Cluster> Record<C> {
@@ -167,7 +180,13 @@ impl<C: Cluster> Record<C> {
         match stands {
             Ok(proof) => {
                 self.step(FaultPhase::Evidenced, &scope.nodes, proof).await;
-                changed = self.stand(until, &scope, leader.as_ref()).await;
+                changed = tokio::select! {
+                    changed = self.stand(until, &scope, leader.as_ref()) => changed,
+                    error = fault.act(cluster) => {
+                        self.failed(&scope.nodes, &error).await;
+                        false
+                    }
+                };
             }
             Err(error) => self.failed(&scope.nodes, &error).await,
         }
@@ -175,8 +194,13 @@ impl<C: Cluster> Record<C> {
     }
 
     async fn resolve<F: Fault>(&self, scheduled: &ScheduledFault) -> Option<F> {
-        let request =
-            Request { id: FaultId(self.index), selector: &scheduled.selector, seed: scheduled.seed };
+        let request = Request {
+            id: FaultId(self.index),
+            kind: self.nemesis.kind(),
+            argument: self.nemesis.argument(),
+            selector: &scheduled.selector,
+            seed: scheduled.seed,
+        };
         let resolved = if self.runner.is_stopped() {
             Err("the load was over before its time".to_owned())
         } else {
@@ -185,7 +209,7 @@ impl<C: Cluster> Record<C> {
         match resolved {
             Ok(fault) => Some(fault),
             Err(reason) => {
-                let detail = format!("{} {}: {reason}", self.kind, scheduled.selector);
+                let detail = format!("{} {}: {reason}", self.nemesis, scheduled.selector);
                 self.step(FaultPhase::Skipped, &[], detail).await;
                 None
             }
@@ -260,7 +284,7 @@ impl<C: Cluster> Record<C> {
 
     async fn record(&self, phase: FaultPhase, nodes: &[NodeId], leaves_quorum: Option<bool>, detail: String) {
         self.count(|tally| tally.count(phase));
-        let (time, fault, kind) = (self.runner.sink.now(), self.index, self.kind.name().to_owned());
+        let (time, fault, kind) = (self.runner.sink.now(), self.index, self.nemesis.to_string());
         let nodes = nodes.to_vec();
         self.runner
             .sink
@@ -269,7 +293,7 @@ impl<C: Cluster> Record<C> {
     }
 
     fn count(&self, change: impl FnOnce(&mut Tally)) {
-        change(self.runner.summary().kinds.entry(self.kind).or_default());
+        change(self.runner.summary().kinds.entry(self.nemesis.kind()).or_default());
     }
 }
 

@@ -43,7 +43,7 @@ impl Victims {
         for node in &victims.nodes {
             let turn = processes
                 .try_turn(node)
-                .ok_or_else(|| Skip(format!("{node} is being healed of another fault")))?;
+                .ok_or_else(|| Skip(format!("{node} is being changed by another fault")))?;
             victims.turns.push(turn);
         }
         victims.nodes.sort();

@@ -7,6 +7,8 @@ mod common;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,9 +17,9 @@ use cluster::{Ground, become_guardian_if_asked, has_role};
 use common::{LIMIT, eventually, n, within};
 use history::{FaultPhase, Nanos, NodeId, RunEvent, ScheduledFault};
 use nemesis::links::{FaultId, Rule, Stranger};
-use nemesis::process::TaskCount;
+use nemesis::process::{Image, TaskCount};
 use nemesis::runner::{Summary, Tally, run};
-use nemesis::{Cluster, Endpoint, Kind, Link, Links, Processes, heal_everything, schedule};
+use nemesis::{Cluster, Endpoint, Kind, Link, Links, Nemesis, Processes, Upgrade, heal_everything, schedule};
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
@@ -28,6 +30,8 @@ static SCENES: AtomicU8 = AtomicU8::new(0);
 const BEAT: Duration = Duration::from_millis(5);
 /// Long enough for bytes to flow while a fault stands.
 const A_WHILE: Duration = Duration::from_millis(200);
+/// Long enough for a fault that does something again and again.
+const A_LONG_WHILE: Duration = Duration::from_secs(2);
 /// Longer than any test lives.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
@@ -81,6 +85,8 @@ struct Beating {
     links: Links,
     leader: Mutex<Option<NodeId>>,
     upstreams: BTreeMap<NodeId, SocketAddr>,
+    directory: PathBuf,
+    upgrade: Option<Upgrade>,
 }
 
 impl Cluster for Beating {
@@ -90,6 +96,18 @@ impl Cluster for Beating {
 
     fn links(&self) -> &Links {
         &self.links
+    }
+
+    fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn address(&self, node: &NodeId) -> Option<SocketAddr> {
+        self.upstreams.get(node).copied()
+    }
+
+    fn upgrade(&self) -> Option<Upgrade> {
+        self.upgrade.clone()
     }
 
     fn unit(&self) -> Duration {
@@ -146,7 +164,9 @@ impl Scene {
             ground.add_beating(node, upstreams[node], &peers).await;
         }
         let leader = Mutex::new(Some(n(1)));
-        let cluster = Beating { processes: ground.processes.clone(), links, leader, upstreams };
+        let upgrade = Some(other_executable(&ground).await);
+        let (processes, directory) = (ground.processes.clone(), ground.directory.path().to_owned());
+        let cluster = Beating { processes, links, leader, upstreams, directory, upgrade };
         Self { ground, cluster: Arc::new(cluster), stop: watch::Sender::new(false) }
     }
 
@@ -219,6 +239,23 @@ impl Ground {
     }
 }
 
+/// A copy of what the nodes execute.
+async fn other_executable(ground: &Ground) -> Upgrade {
+    let (own, path) = (std::env::current_exe().unwrap(), ground.directory.path().join("other"));
+    std::fs::copy(&own, &path).unwrap();
+    let (from, to) =
+        (ground.processes.open(&own).await.unwrap(), ground.processes.open(&path).await.unwrap());
+    Upgrade { from, to, image: Image::of_file(&path).unwrap(), path }
+}
+
+/// An executable shell script that is given to the nemesis `command`.
+fn script(scene: &Scene, text: &str) -> String {
+    let file = scene.cluster.directory.join("command.sh");
+    std::fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    format!("command:{}", file.display())
+}
+
 /// An address that no other scene has, and nobody who dials or binds without a wish: those get 127.0.0.1.
 fn own_address(scene: u8, node: usize) -> SocketAddr {
     let [_, _, high, low] = std::process::id().to_be_bytes();
@@ -269,16 +306,22 @@ const WHOLE_LIFE: [FaultPhase; 5] = [
 
 #[tokio::test]
 async fn every_kind_lives_its_whole_life_and_leaves_nothing() {
-    for (kind, selector) in [
-        (Kind::Kill, "leader"),
-        (Kind::Kill, "all"),
-        (Kind::Pause, "minority"),
-        (Kind::Partition, "isolate-leader"),
-        (Kind::Partition, "mute-one"),
-        (Kind::Latency, "all"),
+    for (kind, selector, duration) in [
+        (Kind::Kill, "leader", A_WHILE),
+        (Kind::Kill, "all", A_WHILE),
+        (Kind::Pause, "minority", A_WHILE),
+        (Kind::Partition, "isolate-leader", A_WHILE),
+        (Kind::Partition, "mute-one", A_WHILE),
+        (Kind::Latency, "all", A_WHILE),
+        (Kind::Term, "all", A_WHILE),
+        (Kind::CrashLoop, "leader", A_LONG_WHILE),
+        (Kind::RollingRestart, "all", A_LONG_WHILE),
+        (Kind::Starve, "majority", A_LONG_WHILE),
+        (Kind::Reset, "all", A_LONG_WHILE),
+        (Kind::BlackHole, "isolate-leader", A_WHILE),
     ] {
         let mut scene = Scene::new().await;
-        let (summary, events) = scene.run_whole(&[at_once(kind, selector)]).await;
+        let (summary, events) = scene.run_whole(&[fault(Duration::ZERO, duration, kind, selector)]).await;
         assert_eq!(phases(&events, 0), WHOLE_LIFE, "{kind} {selector}: {events:#?}");
         assert_eq!(has_trouble(&events), None);
         assert_eq!(summary.unhealed, [""; 0]);
@@ -300,6 +343,156 @@ async fn kill_gives_the_leader_another_process() {
     let started =
         |event: &RunEvent| matches!(event, RunEvent::Started { pid, generation: 1, .. } if *pid == after.pid);
     assert!(events.iter().position(ended).unwrap() < events.iter().position(started).unwrap());
+}
+
+/// How the processes of a node ended in the order of the ends, and whether that was licensed.
+fn ends(events: &[RunEvent], of: &NodeId) -> Vec<(String, bool)> {
+    let end = |event: &RunEvent| match event {
+        RunEvent::Exited { node, status, licensed, .. } if node == of => Some((status.clone(), *licensed)),
+        _ => None,
+    };
+    events.iter().filter_map(end).collect()
+}
+
+#[tokio::test]
+async fn asked_to_end_is_not_killed() {
+    let mut scene = Scene::new().await;
+    let (_, events) = scene.run_whole(&[at_once(Kind::Term, "leader")]).await;
+    assert_eq!(ends(&events, &n(1)), [("signal 15".to_owned(), true)]);
+}
+
+#[tokio::test]
+async fn error_on_the_way_out_is_a_crash() {
+    let mut ground = Ground::new().await;
+    ground.add_shell(&n(1), "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done").await.unwrap();
+    ground.processes.launch(&n(1)).await.unwrap();
+    let ready = || std::fs::read_to_string(ground.log(&n(1))).is_ok_and(|log| log.contains("ready"));
+    eventually("the node traps the signal", ready).await;
+    ground.processes.terminate(&n(1)).await.unwrap();
+    let exited = ground.next_event(|event| matches!(event, RunEvent::Exited { .. })).await;
+    assert!(matches!(exited, RunEvent::Exited { licensed: false, .. }), "{exited:?}");
+}
+
+#[tokio::test]
+async fn crash_loop_kills_a_node_many_times() {
+    let mut scene = Scene::new().await;
+    let faults = [fault(Duration::ZERO, A_LONG_WHILE, Kind::CrashLoop, "leader")];
+    let (_, events) = scene.run_whole(&faults).await;
+    let ends = ends(&events, &n(1));
+    assert!(ends.len() > 3 && ends.iter().all(|end| *end == ("signal 9".to_owned(), true)), "{ends:?}");
+}
+
+#[tokio::test]
+async fn rolling_restart_has_one_node_down_at_a_time() {
+    let mut scene = Scene::new().await;
+    let faults = [fault(Duration::ZERO, A_LONG_WHILE, Kind::RollingRestart, "all")];
+    let (_, events) = scene.run_whole(&faults).await;
+    let mut down = 0;
+    for event in &events {
+        match event {
+            RunEvent::Exited { .. } => down += 1,
+            RunEvent::Started { .. } => down -= 1,
+            _ => {}
+        }
+        assert!(down <= 1, "{events:#?}");
+    }
+    assert!((1..=NODES).all(|i| ends(&events, &n(i)).len() == 1), "{events:#?}");
+}
+
+#[tokio::test]
+async fn upgraded_nodes_execute_the_other_file_until_they_are_healed() {
+    let mut scene = Scene::new().await;
+    let image = |scene: &Scene, i| Image::of_process(scene.cluster.processes.identity(&n(i)).unwrap().pid);
+    let before = image(&scene, 1).unwrap();
+    let other = scene.cluster.upgrade.clone().unwrap().image;
+    let handle = scene.run(&[fault(Duration::ZERO, FOR_EVER, Kind::Upgrade, "all")]);
+    scene.phase(0, FaultPhase::Evidenced).await;
+    for _ in 1..NODES {
+        scene.ground.next_event(|event| matches!(event, RunEvent::Started { .. })).await;
+    }
+    eventually("every node executes it", || (1..=NODES).all(|i| image(&scene, i).is_ok_and(|i| i == other)))
+        .await;
+    scene.stop.send_replace(true);
+    assert_eq!(within(handle).await.unwrap().unhealed, [""; 0]);
+    assert!((1..=NODES).all(|i| image(&scene, i).unwrap() == before));
+    scene.flows().await;
+}
+
+#[tokio::test]
+async fn command_of_the_user_is_executed_at_start_and_end() {
+    let mut scene = Scene::new().await;
+    let kind = script(&scene, "echo $1 about $SHAKEDOWN_NODES at $SHAKEDOWN_ADDRESS_n1");
+    let (summary, events) =
+        scene.run_whole(&[ScheduledFault { kind, ..at_once(Kind::Kill, "leader") }]).await;
+    assert_eq!(phases(&events, 0), WHOLE_LIFE, "{events:#?}");
+    assert_eq!(has_trouble(&events), None);
+    assert_eq!(summary.kinds[&Kind::Command].healed, 1);
+    let said = |phase| {
+        events.iter().find_map(|event| match event {
+            RunEvent::Fault { phase: found, detail, .. } if *found == phase => Some(detail.clone()),
+            _ => None,
+        })
+    };
+    let address = scene.cluster.upstreams[&n(1)];
+    assert_eq!(said(FaultPhase::Effect), Some(format!("start about n1 at {address}")));
+    let end = said(FaultPhase::Healed).unwrap();
+    assert!(end.ends_with(&format!("exit status 0 end about n1 at {address}")), "{end}");
+    assert!(ends(&events, &n(1)).is_empty(), "a command is no node");
+}
+
+#[tokio::test]
+async fn command_that_fails_is_a_fault_that_failed() {
+    let mut scene = Scene::new().await;
+    let kind = script(&scene, "test $1 = end || { echo no disk to fill; exit 3; }");
+    let (_, events) = scene.run_whole(&[ScheduledFault { kind, ..at_once(Kind::Kill, "leader") }]).await;
+    let said = "command.sh start: exit status 3; it printed: no disk to fill";
+    let failed = |event: &RunEvent| matches!(event, RunEvent::Fault { phase: FaultPhase::Failed, detail, .. } if detail.ends_with(said));
+    assert!(events.iter().any(failed), "{events:#?}");
+}
+
+#[tokio::test]
+async fn starved_node_keeps_its_process_and_stands_still_for_a_part_of_the_time() {
+    let mut scene = Scene::new().await;
+    let handle = scene.run(&[fault(Duration::ZERO, FOR_EVER, Kind::Starve, "leader")]);
+    scene.phase(0, FaultPhase::Evidenced).await;
+    let count = || TaskCount::of(&scene.cluster.processes.tree(&n(1)));
+    for _ in 0..3 {
+        eventually("it stands still", || count().all_stopped()).await;
+        eventually("it runs", || count().none_stopped()).await;
+    }
+    scene.stop.send_replace(true);
+    assert_eq!(within(handle).await.unwrap().unhealed, [""; 0]);
+    assert!(scene.ground.events.try_recv().is_ok(), "something was recorded");
+    assert!(count().none_stopped());
+}
+
+#[tokio::test]
+async fn other_faults_leave_a_starved_node_alone() {
+    let mut scene = Scene::new().await;
+    let faults = [
+        fault(Duration::ZERO, A_LONG_WHILE, Kind::Starve, "leader"),
+        fault(A_WHILE, Duration::ZERO, Kind::Pause, "leader"),
+    ];
+    let (summary, events) = scene.run_whole(&faults).await;
+    assert_eq!(has_trouble(&events), None);
+    assert_eq!((summary.kinds[&Kind::Starve].healed, summary.kinds[&Kind::Pause].skipped), (1, 1));
+}
+
+#[tokio::test]
+async fn bytes_in_a_black_hole_never_arrive() {
+    let mut scene = Scene::new().await;
+    let lost = |scene: &Scene| -> u64 {
+        let stats = scene.cluster.links.stats();
+        stats.values().map(|stats| stats.bytes_in - stats.bytes_out).sum()
+    };
+    let (_, events) = scene.run_whole(&[at_once(Kind::BlackHole, "isolate-leader")]).await;
+    assert_eq!(phases(&events, 0), WHOLE_LIFE);
+    let resets: u64 = scene.cluster.links.stats().values().map(|stats| stats.resets).sum();
+    assert!(resets >= 2, "{resets} connections were reset");
+    // Two peers and the leader itself send a byte every five milliseconds.
+    eventually("what is lost does not come back", || lost(&scene) >= 20).await;
+    scene.flows().await;
+    assert!(lost(&scene) >= 20);
 }
 
 #[tokio::test]
@@ -498,12 +691,15 @@ async fn cut_between_two_nodes_holds_their_bytes_only() {
 #[tokio::test]
 async fn planned_schedule_ends_with_a_whole_cluster() {
     let mut scene = Scene::new().await;
-    let limit = Duration::from_secs(8);
-    let faults = schedule::plan(&Kind::ALL, 5, limit, Duration::from_millis(100), NODES);
+    let limit = Duration::from_secs(15);
+    let alone = |kind: &Kind| ![Kind::Upgrade, Kind::Command].contains(kind);
+    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(alone).collect();
+    let nemeses: Vec<Nemesis> = kinds.iter().copied().map(Nemesis::from).collect();
+    let faults = schedule::plan(&nemeses, 5, limit, Duration::from_millis(100), NODES);
     let (summary, events) = scene.run_whole(&faults).await;
     assert_eq!(has_trouble(&events), None);
     assert_eq!(summary.unhealed, [""; 0]);
-    for kind in Kind::ALL {
+    for kind in kinds {
         let tally = summary.kinds[&kind];
         assert_eq!(tally.planned, tally.skipped + tally.healed, "{kind}: {tally:?}");
         assert!(tally.evidenced > 0 && tally.evidenced == tally.injected, "{kind}: {tally:?}");

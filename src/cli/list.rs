@@ -34,7 +34,7 @@ pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
             .collect(),
         What::Nemeses => nemesis::Kind::ALL
             .iter()
-            .map(|kind| (kind.to_string(), format!("{} (needs: {})", kind.summary(), kind.needs())))
+            .map(|kind| (kind.usage().to_owned(), format!("{} (needs: {})", kind.summary(), kind.needs())))
             .collect(),
     };
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use checker::Expect;
+use nemesis::Kind;
 use targets::Executable;
 use workloads::Reads;
 
 use super::usage;
-use crate::plan::{CONCURRENCY_LIMIT, NODE_LIMIT, Plan, parse_kinds};
+use crate::plan::{CONCURRENCY_LIMIT, NODE_LIMIT, Plan, parse_nemeses};
 use crate::{exit, run};
 
 /// The longest run; longer ones belong into several.
@@ -52,6 +53,9 @@ pub(super) struct Args {
     /// Another build of the target
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
+    /// Another build of the target, for the nemesis `upgrade`: nodes are restarted into it one by one, and back
+    #[arg(long, value_name = "PATH")]
+    upgrade_to: Option<PathBuf>,
     /// How reads are made: `linearizable`, or `local` (from the memory of the node that is asked: a way to see a
     /// violation)
     #[arg(long, default_value = "linearizable")]
@@ -81,7 +85,9 @@ fn plan(args: Args) -> anyhow::Result<Plan> {
         usage(format!("unknown workload `{}`; known are {}", args.workload, known.join(", ")))
     })?;
     let nemesis: Vec<String> = if args.nemesis == ["none"] { Vec::new() } else { args.nemesis };
-    parse_kinds(&nemesis).map_err(usage)?;
+    let nemeses = parse_nemeses(&nemesis).map_err(usage)?;
+    let asks_for_upgrade = nemeses.iter().any(|nemesis| nemesis.kind() == Kind::Upgrade);
+    upgrade(asks_for_upgrade, args.upgrade_to.is_some())?;
     args.expect.parse::<Expect>().map_err(|e| usage(format!("--expect {}: {e}", args.expect)))?;
     reads(&args.read_consistency)?;
     if !(1..=NODE_LIMIT).contains(&args.nodes) {
@@ -113,10 +119,20 @@ fn plan(args: Args) -> anyhow::Result<Plan> {
         mutant: args.mutant,
         schedule: Vec::new(),
         binary: args.binary,
+        upgrade_to: args.upgrade_to,
         expect: args.expect,
         fail_fast: args.fail_fast,
     }
     .with_schedule()
+}
+
+/// The nemesis and the executable come together.
+fn upgrade(asked_for: bool, given: bool) -> anyhow::Result<()> {
+    match (asked_for, given) {
+        (true, false) => Err(usage("--nemesis upgrade: name the other build with --upgrade-to PATH")),
+        (false, true) => Err(usage("--upgrade-to: only the nemesis `upgrade` uses it; add it to --nemesis")),
+        _ => Ok(()),
+    }
 }
 
 fn reads(name: &str) -> anyhow::Result<()> {

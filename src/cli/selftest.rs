@@ -86,6 +86,7 @@ fn trial(args: &Args, mutant: Option<&str>, title: &str, seed: u64) -> anyhow::R
         mutant: mutant.map(str::to_owned),
         schedule: Vec::new(),
         binary: None,
+        upgrade_to: None,
         expect: if mutant.is_some() { "violation".into() } else { "valid".into() },
         fail_fast: false,
     };

@@ -12,15 +12,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use history::{NodeId, RunEvent, RunPaths};
-use nemesis::guardian::NodeCommand;
+use nemesis::guardian::{Executable, NodeCommand};
 use nemesis::links::Stranger;
-use nemesis::{Cluster, EventSink, Links, Processes};
+use nemesis::process::Image;
+use nemesis::{Cluster, EventSink, Links, Processes, Upgrade};
 use targets::{ClientOptions, Launch, Leadership, Peering, Replica, StatusProbe, Target};
 use tokio::sync::watch;
 use workloads::{Completion, Reads, Request};
 
 use super::address::AddressBlock;
 use super::logs;
+use crate::binary::Binaries;
 use crate::plan::Plan;
 
 /// How long a cluster may take to commit its first write.
@@ -51,6 +53,7 @@ pub(crate) struct RunCluster {
     probe: Box<dyn StatusProbe>,
     /// Who led when the nodes were asked last.
     leader: watch::Sender<Option<NodeId>>,
+    upgrade: Option<Upgrade>,
     paths: RunPaths,
     _addresses: AddressBlock,
 }
@@ -59,7 +62,7 @@ impl RunCluster {
     /// Starts the guardian, the links and every node. The nodes may not be ready yet.
     pub(crate) async fn start(
         plan: &Plan,
-        binary: &Path,
+        binaries: &Binaries,
         paths: &RunPaths,
         sink: &EventSink,
     ) -> anyhow::Result<Arc<Self>> {
@@ -68,6 +71,8 @@ impl RunCluster {
         let mut guardian = Command::new(std::env::current_exe().context("cannot find this executable")?);
         guardian.arg("guardian").env(RUN_VARIABLE, &paths.dir);
         let processes = Processes::start(guardian, sink.clone()).await?;
+        let executable = open(&processes, &binaries.target).await?;
+        let upgrade = upgrade(&processes, executable, binaries).await?;
         let links = Links::new(processes.registry().clone()).await.context("cannot set up links")?;
         let nodes = plan.node_ids();
         let direct: BTreeMap<NodeId, SocketAddr> =
@@ -86,16 +91,15 @@ impl RunCluster {
             direct,
             probe,
             leader: watch::Sender::new(None),
+            upgrade,
             paths: paths.clone(),
             _addresses: addresses,
         };
-        cluster.launch_all(plan, binary).await?;
+        cluster.launch_all(plan, executable, &binaries.target).await?;
         Ok(Arc::new(cluster))
     }
 
-    async fn launch_all(&self, plan: &Plan, binary: &Path) -> anyhow::Result<()> {
-        let executable =
-            self.processes.open(binary).await.with_context(|| format!("cannot open {}", binary.display()))?;
+    async fn launch_all(&self, plan: &Plan, executable: Executable, binary: &Path) -> anyhow::Result<()> {
         let listeners = self.peer_listeners().await?;
         for (i, node) in self.nodes.iter().enumerate() {
             let directory = self.paths.node(node);
@@ -290,6 +294,22 @@ impl RunCluster {
     }
 }
 
+async fn open(processes: &Processes, path: &Path) -> anyhow::Result<Executable> {
+    processes.open(path).await.with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// What nodes are upgraded to, if the plan says so.
+async fn upgrade(
+    processes: &Processes,
+    from: Executable,
+    binaries: &Binaries,
+) -> anyhow::Result<Option<Upgrade>> {
+    let Some(path) = binaries.upgrade.clone() else { return Ok(None) };
+    let to = open(processes, &path).await?;
+    let image = Image::of_file(&path).with_context(|| format!("cannot look at {}", path.display()))?;
+    Ok(Some(Upgrade { from, to, image, path }))
+}
+
 impl Cluster for RunCluster {
     fn processes(&self) -> &Processes {
         &self.processes
@@ -297,6 +317,18 @@ impl Cluster for RunCluster {
 
     fn links(&self) -> &Links {
         &self.links
+    }
+
+    fn directory(&self) -> &Path {
+        &self.paths.dir
+    }
+
+    fn address(&self, node: &NodeId) -> Option<SocketAddr> {
+        self.direct.get(node).copied()
+    }
+
+    fn upgrade(&self) -> Option<Upgrade> {
+        self.upgrade.clone()
     }
 
     fn unit(&self) -> Duration {

@@ -1,6 +1,5 @@
 //! The part of a run in which time passes: start, load and faults, heal, recovery, final reads, end.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use super::logs;
 use super::progress::{Progress, Stop, on_interrupt};
 use super::recorder::Recorder;
 use super::stall::StallDetector;
+use crate::binary::Binaries;
 use crate::plan::Plan;
 use crate::store::OpenRun;
 
@@ -30,7 +30,7 @@ const SINK_EVENTS: usize = 1024;
 /// Runs a plan. Returns the run events that could not be recorded; everything else is on disk.
 pub(crate) async fn execute(
     plan: &Plan,
-    binary: &Path,
+    binaries: &Binaries,
     open: &OpenRun,
     info: &RunInfo,
     progress: &Progress,
@@ -46,7 +46,7 @@ pub(crate) async fn execute(
     let (events, forwarded) = mpsc::channel(SINK_EVENTS);
     let forward = tokio::spawn(forward(forwarded, recorder.clone()));
     let sink = EventSink::new(clock, events);
-    let run = Run { plan, binary, open, recorder: recorder.clone(), sink, progress };
+    let run = Run { plan, binaries, open, recorder: recorder.clone(), sink, progress };
     if let Err(error) = run.all_phases().await {
         recorder.infrastructure(format!("{error:#}")).await;
     }
@@ -79,7 +79,7 @@ async fn forward(mut events: mpsc::Receiver<RunEvent>, recorder: Recorder) {
 
 struct Run<'a> {
     plan: &'a Plan,
-    binary: &'a Path,
+    binaries: &'a Binaries,
     open: &'a OpenRun,
     recorder: Recorder,
     sink: EventSink,
@@ -94,7 +94,7 @@ impl Run<'_> {
         for node in self.plan.node_ids() {
             self.open.create_node(&node)?;
         }
-        let cluster = RunCluster::start(self.plan, self.binary, &self.open.paths, &self.sink).await?;
+        let cluster = RunCluster::start(self.plan, self.binaries, &self.open.paths, &self.sink).await?;
         let stalls =
             StallDetector::start(self.recorder.clone()).context("cannot start the stall detector")?;
         let result = self.phases_of(&cluster, &stop).await;

@@ -17,11 +17,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use checker::{Budget, Verdict};
-use history::{Nanos, RunEvent, RunInfo, RunPaths, read_history};
+use history::{Nanos, RunEvent, RunInfo, RunPaths, UpgradeInfo, read_history};
 
+use crate::binary::Binaries;
 use crate::plan::Plan;
 use crate::store::{self, OpenRun};
-use crate::{binary, digest, exit, judge, live};
+use crate::{digest, exit, judge, live};
 use progress::Progress;
 
 /// How a run ended.
@@ -41,18 +42,25 @@ pub(crate) fn to_exit_code(plan: Plan, store: &Path) -> anyhow::Result<u8> {
 /// Runs a plan, judges it, writes its report and prints the summary.
 pub(crate) fn to_report(plan: Plan, store: &Path) -> anyhow::Result<Outcome> {
     let progress = Progress::new();
-    let target = plan.target();
-    let executable = binary::resolve(target.as_ref(), plan.binary.as_deref())?;
+    let binaries = Binaries::find(&plan)?;
     let suite = std::env::current_exe().context("cannot find this executable")?;
     let suite_digest = digest::of_file(&suite)?;
-    let target_digest =
-        if executable == suite { suite_digest.clone() } else { digest::of_file(&executable)? };
-    let plan_id = plan.id(&target_digest, &suite_digest)?;
+    let digest_of =
+        |file: &Path| if file == suite { Ok(suite_digest.clone()) } else { digest::of_file(file) };
+    let target_digest = digest_of(&binaries.target)?;
+    let upgrade = binaries
+        .upgrade
+        .as_deref()
+        .map(|file| digest_of(file).map(|digest| UpgradeInfo { binary: file.display().to_string(), digest }));
+    let upgrade = upgrade.transpose()?;
+    let upgrade_digest = upgrade.as_ref().map_or("", |upgrade| upgrade.digest.as_str());
+    let plan_id = plan.id(&[&target_digest, &suite_digest, upgrade_digest])?;
     let open = OpenRun::create(store, &plan_id)?;
     let mut info = run_info(&plan, &open.run_id, plan_id);
     info.repro = repro(&plan, store, &open.run_id);
-    info.target_version = version(&plan, &executable);
-    info.target_binary = executable.display().to_string();
+    info.target_version = version(&plan, &binaries.target);
+    info.target_binary = binaries.target.display().to_string();
+    info.upgrade = upgrade;
     (info.target_digest, info.suite_digest) = (target_digest, suite_digest);
     store::write_json(&open.paths.run(), &info)?;
     progress.line("Starting", &format!("{} ({} nodes, seed {})", info.run_id, plan.nodes, plan.seed));
@@ -61,7 +69,7 @@ pub(crate) fn to_report(plan: Plan, store: &Path) -> anyhow::Result<Outcome> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let unrecorded = runtime.block_on(execute::execute(&plan, &executable, &open, &info, &progress));
+    let unrecorded = runtime.block_on(execute::execute(&plan, &binaries, &open, &info, &progress));
     drop(runtime);
     progress.now("Judging", "");
     let outcome = conclude(&plan, open, &info, &unrecorded, &progress);
@@ -154,6 +162,7 @@ fn run_info(plan: &Plan, run_id: &str, plan_id: String) -> RunInfo {
         target_version: String::new(),
         target_binary: String::new(),
         target_digest: String::new(),
+        upgrade: None,
         suite_digest: String::new(),
         suite_version: env!("CARGO_PKG_VERSION").to_owned(),
         mutant: plan.mutant.clone(),

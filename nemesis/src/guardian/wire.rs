@@ -56,6 +56,8 @@ pub enum NodeSignal {
     Stop,
     /// `SIGCONT`.
     Continue,
+    /// `SIGTERM`.
+    Terminate,
     /// `SIGKILL`.
     Kill,
 }
@@ -65,6 +67,7 @@ impl From<NodeSignal> for rustix::process::Signal {
         match signal {
             NodeSignal::Stop => Self::STOP,
             NodeSignal::Continue => Self::CONT,
+            NodeSignal::Terminate => Self::TERM,
             NodeSignal::Kill => Self::KILL,
         }
     }
@@ -83,6 +86,13 @@ pub enum ExitStatus {
 impl ExitStatus {
     /// Ended by `SIGKILL`.
     pub const KILLED: Self = Self::Signal(libc::SIGKILL);
+
+    /// Whether a process that was sent `SIGTERM` ends like this: by the signal, without an error, or with the exit status
+    /// by which a runtime says that it was this signal.
+    pub fn is_orderly(self) -> bool {
+        const BY_SIGTERM: i32 = 128 + libc::SIGTERM;
+        matches!(self, Self::Code(0 | BY_SIGTERM) | Self::Signal(libc::SIGTERM))
+    }
 }
 
 impl fmt::Display for ExitStatus {

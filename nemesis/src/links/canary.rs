@@ -27,6 +27,7 @@ const NONCE_BYTES: usize = 8;
 /// An open canary. The loan is over when it closes.
 #[derive(Debug)]
 struct Canary {
+    number: u64,
     stream: TcpStream,
     _loan: Loan,
 }
@@ -48,6 +49,7 @@ pub(super) struct Canaries {
     open: Mutex<HashMap<Link, Arc<AsyncMutex<Option<Canary>>>>>,
     arrivals: Arc<Arrivals>,
     next_nonce: AtomicU64,
+    next_number: AtomicU64,
 }
 
 impl Canaries {
@@ -84,7 +86,10 @@ impl Canaries {
         let canary = match &mut *slot {
             Some(canary) => canary,
             none => match dial(link, door, registry).await? {
-                Some(canary) => none.insert(canary),
+                Some((stream, loan)) => {
+                    let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+                    none.insert(Canary { number, stream, _loan: loan })
+                }
                 None => return Ok(None),
             },
         };
@@ -99,6 +104,13 @@ impl Canaries {
         Ok(arrival.ok().and_then(Result::ok).map(|at| at.saturating_duration_since(begin)))
     }
 
+    /// The number of the canary that is connected over a link, once nobody probes it.
+    pub(super) async fn connected(&self, link: &Link) -> Option<u64> {
+        let slot = self.slots().get(link).cloned()?;
+        let slot = slot.lock().await;
+        slot.as_ref().filter(|canary| is_open(&canary.stream)).map(|canary| canary.number)
+    }
+
     fn slots(&self) -> MutexGuard<'_, HashMap<Link, Arc<AsyncMutex<Option<Canary>>>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -110,13 +122,13 @@ fn is_open(stream: &TcpStream) -> bool {
 }
 
 /// Opens a canary; `None` when the connections of the pair were reset meanwhile, this one among them.
-async fn dial(link: &Link, door: SocketAddr, registry: &Registry) -> io::Result<Option<Canary>> {
+async fn dial(link: &Link, door: SocketAddr, registry: &Registry) -> io::Result<Option<(TcpStream, Loan)>> {
     let socket = TcpSocket::new_v4()?;
     socket.set_nodelay(true)?;
     socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
     let loan = registry.lend(socket.local_addr()?, link.source.clone());
     match socket.connect(door).await {
-        Ok(stream) => Ok(Some(Canary { stream, _loan: loan })),
+        Ok(stream) => Ok(Some((stream, loan))),
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
         Err(error) => Err(error),
     }

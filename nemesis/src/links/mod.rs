@@ -165,6 +165,11 @@ impl Links {
         self.0.canaries.probe(link, door, &self.0.registry, wait).await
     }
 
+    /// The canary that is connected over a link at this moment, by a number that no other has; `None` when there is none.
+    pub async fn canary(&self, link: &Link) -> Option<u64> {
+        self.0.canaries.connected(link).await
+    }
+
     /// Looks for connections between nodes that avoid the links.
     ///
     /// # Errors

@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use history::{Nanos, ScheduledFault};
 
-use crate::Kind;
 use crate::dice::Dice;
+use crate::{Kind, Nemesis};
 
 pub use resolved::resolved;
 
@@ -48,16 +48,16 @@ const FAULTS_LIMIT: usize = 10_000;
 
 /// Plans the faults of a load of length `time_limit` on a cluster of `nodes` nodes.
 ///
-/// Kinds that need more nodes than there are do not occur. The order of `kinds` means nothing.
+/// Kinds that need more nodes than there are do not occur. The order of `nemeses` means nothing.
 pub fn plan(
-    kinds: &[Kind],
+    nemeses: &[Nemesis],
     seed: u64,
     time_limit: Duration,
     unit: Duration,
     nodes: usize,
 ) -> Vec<ScheduledFault> {
-    let mut possible: Vec<Kind> =
-        kinds.iter().copied().filter(|kind| !selectors(*kind, nodes).is_empty()).collect();
+    let mut possible: Vec<Nemesis> =
+        nemeses.iter().filter(|nemesis| !selectors(nemesis.kind(), nodes).is_empty()).cloned().collect();
     possible.sort();
     possible.dedup();
     if possible.is_empty() {
@@ -87,9 +87,11 @@ pub fn plan(
 /// The selectors that make sense for a kind on a cluster of this size; what occurs twice is drawn twice as often.
 fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
     let all: &[&'static str] = match kind {
-        Kind::Kill => &["leader", "leader", "leader", "one", "one", "minority", "majority", "all"],
+        Kind::Kill | Kind::Term => {
+            &["leader", "leader", "leader", "one", "one", "minority", "majority", "all"]
+        }
         Kind::Pause => &["leader", "leader", "one", "minority"],
-        Kind::Partition => &[
+        Kind::Partition | Kind::BlackHole => &[
             "isolate-leader",
             "isolate-leader",
             "isolate-leader",
@@ -109,18 +111,30 @@ fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
             "clients-leader",
             "clients-one",
         ],
-        Kind::Latency => &["all", "some", "leader"],
+        Kind::Latency | Kind::Reset => &["all", "some", "leader"],
+        Kind::CrashLoop => &["leader", "leader", "one", "minority"],
+        Kind::RollingRestart | Kind::Upgrade => &["all"],
+        Kind::Command => &["one", "leader", "all"],
+        Kind::Starve => &["leader", "leader", "one", "minority", "majority"],
     };
     all.iter().copied().filter(|selector| nodes >= nodes_needed(kind, selector)).collect()
 }
 
 fn nodes_needed(kind: Kind, selector: &str) -> usize {
     match (kind, selector) {
-        (Kind::Kill | Kind::Pause, "minority") | (Kind::Partition, "bridge" | "majorities-ring") => 3,
-        (Kind::Partition, "leader-minority" | "follower-minority") => 3,
-        (Kind::Partition, selector) if selector.starts_with("clients") => 1,
-        (Kind::Partition | Kind::Latency, _) => 2,
-        (Kind::Kill | Kind::Pause, _) => 1,
+        (Kind::Partition | Kind::BlackHole, selector) => nodes_to_part(selector),
+        (Kind::Latency | Kind::Reset | Kind::RollingRestart | Kind::Upgrade, _) => 2,
+        (Kind::Kill | Kind::Term | Kind::Pause | Kind::CrashLoop | Kind::Starve, "minority") => 3,
+        (Kind::Kill | Kind::Term | Kind::Pause | Kind::CrashLoop | Kind::Starve, _) => 1,
+        (Kind::Command, _) => 1,
+    }
+}
+
+fn nodes_to_part(selector: &str) -> usize {
+    match selector {
+        "bridge" | "majorities-ring" | "leader-minority" | "follower-minority" => 3,
+        "clients-one" | "clients-leader" => 1,
+        _ => 2,
     }
 }
 
@@ -130,7 +144,7 @@ struct Drafted {
     step: usize,
     at: f64,
     duration: f64,
-    kind: Kind,
+    nemesis: Nemesis,
     selector: &'static str,
     seed: u64,
 }
@@ -146,27 +160,27 @@ struct Draft {
 }
 
 /// What a round is made of.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Step {
-    Single(Kind),
+    Single(Nemesis),
     Lag(Kind, &'static str),
     Tail(&'static str),
-    Both(Kind, Kind),
+    Both(Nemesis, Nemesis),
 }
 
 impl Draft {
     /// Every kind once, and the compositions that the kinds allow, in a random order.
-    fn round(&mut self, kinds: &[Kind]) {
-        let mut steps: Vec<Step> = kinds.iter().copied().map(Step::Single).collect();
-        let has = |kind| kinds.contains(&kind) && self.nodes > 2;
+    fn round(&mut self, nemeses: &[Nemesis]) {
+        let mut steps: Vec<Step> = nemeses.iter().cloned().map(Step::Single).collect();
+        let has = |kind| nemeses.iter().any(|nemesis| nemesis.kind() == kind) && self.nodes > 2;
         if has(Kind::Kill) {
             steps.extend(has(Kind::Pause).then_some(Step::Lag(Kind::Pause, "minority")));
             if has(Kind::Partition) {
                 let cut_off = Step::Lag(Kind::Partition, "follower-minority");
                 steps.extend([cut_off, Step::Tail("strand-leader"), Step::Tail("leader-minority")]);
             }
-        } else if let [first, second, ..] = self.dice.shuffled(kinds)[..] {
-            steps.push(Step::Both(first, second));
+        } else if let [first, second, ..] = &self.dice.shuffled(nemeses)[..] {
+            steps.push(Step::Both(first.clone(), second.clone()));
         }
         for step in self.dice.shuffled(&steps) {
             let begin = self.time;
@@ -181,24 +195,24 @@ impl Draft {
         }
     }
 
-    fn single(&mut self, at: f64, kind: Kind) -> f64 {
-        let selector = self.selector(kind);
-        self.add(at, DURATION_UNITS, kind, selector)
+    fn single(&mut self, at: f64, nemesis: Nemesis) -> f64 {
+        let selector = self.selector(nemesis.kind());
+        self.add(at, DURATION_UNITS, nemesis, selector)
     }
 
     fn lag(&mut self, begin: f64, laggard: Kind, selector: &'static str) -> f64 {
-        let back = self.add(begin, COMPOSED_UNITS, laggard, selector);
+        let back = self.add(begin, COMPOSED_UNITS, laggard.into(), selector);
         let dead = self.dice.even(DEAD_BEFORE_HEAL_UNITS.0, DEAD_BEFORE_HEAL_UNITS.1) * self.unit;
-        back.max(self.add(back - dead, DURATION_UNITS, Kind::Kill, "working-leader"))
+        back.max(self.add(back - dead, DURATION_UNITS, Kind::Kill.into(), "working-leader"))
     }
 
     fn tail(&mut self, begin: f64, selector: &'static str) -> f64 {
-        let healed = self.add(begin, COMPOSED_UNITS, Kind::Partition, selector);
+        let healed = self.add(begin, COMPOSED_UNITS, Kind::Partition.into(), selector);
         let delay = self.dice.even(SUCCESSOR_UNITS.0, SUCCESSOR_UNITS.1) * self.unit;
-        healed.max(self.add(begin + delay, DURATION_UNITS, Kind::Kill, "working-leader"))
+        healed.max(self.add(begin + delay, DURATION_UNITS, Kind::Kill.into(), "working-leader"))
     }
 
-    fn both(&mut self, begin: f64, first: Kind, second: Kind) -> f64 {
+    fn both(&mut self, begin: f64, first: Nemesis, second: Nemesis) -> f64 {
         let end = self.single(begin, first);
         let at = self.dice.even(begin, end);
         end.max(self.single(at, second))
@@ -210,10 +224,10 @@ impl Draft {
     }
 
     /// Adds a fault and returns its end.
-    fn add(&mut self, at: f64, units: (f64, f64), kind: Kind, selector: &'static str) -> f64 {
+    fn add(&mut self, at: f64, units: (f64, f64), nemesis: Nemesis, selector: &'static str) -> f64 {
         let duration = self.dice.log_even(units.0, units.1) * self.unit;
         let seed = self.dice.seed();
-        self.faults.push(Drafted { step: self.steps, at, duration, kind, selector, seed });
+        self.faults.push(Drafted { step: self.steps, at, duration, nemesis, selector, seed });
         at + duration
     }
 
@@ -233,7 +247,7 @@ impl Draft {
             .map(|fault| ScheduledFault {
                 at: milliseconds(head + fault.at * shrink),
                 duration: milliseconds(fault.duration * shrink),
-                kind: fault.kind.name().to_owned(),
+                kind: fault.nemesis.to_string(),
                 selector: fault.selector.to_owned(),
                 seed: fault.seed,
             })
@@ -255,6 +269,11 @@ mod tests {
 
     const THREE: [Kind; 3] = [Kind::Kill, Kind::Pause, Kind::Partition];
     const LOAD: Duration = Duration::from_secs(20);
+
+    fn plan(kinds: &[Kind], seed: u64, limit: Duration, unit: Duration, nodes: usize) -> Vec<ScheduledFault> {
+        let nemeses: Vec<Nemesis> = kinds.iter().copied().map(Nemesis::from).collect();
+        super::plan(&nemeses, seed, limit, unit, nodes)
+    }
 
     fn units() -> [Duration; 3] {
         [100, 300, 1000].map(Duration::from_millis)

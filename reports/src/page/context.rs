@@ -81,6 +81,10 @@ pub(super) fn environment(run: &Run) -> Vec<Fact> {
             span(history::Nanos::from_millis(info.time_limit_ms.min(1 << 40))),
         ),
     ];
+    if let Some(upgrade) = &info.upgrade {
+        facts.push(Fact::new("Upgraded to", &upgrade.binary));
+        facts.push(Fact::new("Upgrade SHA-256", &upgrade.digest));
+    }
     if let Some(header) = &run.history.header {
         facts.push(Fact::new("Clock of the stamps", &header.clock));
         facts.push(Fact::new("History format", header.shakedown_history.to_string()));
