@@ -4,10 +4,12 @@
 //! kill hardly ever does. Evidence: as for a kill, of the first round. Effect: a node was killed while it started. Healed:
 //! every node has a process that answers. A node that ends by itself in between has crashed.
 
+use std::time::Duration;
+
 use history::NodeId;
 
 use crate::dice::Dice;
-use crate::fault::{Fault, FaultError, NODES_PREFIX, Request, Scope, Skip, list};
+use crate::fault::{Fault, FaultError, NODES_PREFIX, Request, Scope, Skip, Standing, list};
 use crate::kill::{End, bring_up};
 use crate::process::Identity;
 use crate::victims::Victims;
@@ -61,15 +63,17 @@ impl Fault for CrashLoop {
         Ok(format!("ended: {}", list(ends)))
     }
 
-    async fn act<C: Cluster>(&mut self, cluster: &C) -> FaultError {
+    async fn act<C: Cluster>(&mut self, cluster: &C, standing: &Standing) -> Result<(), FaultError> {
         let mut dice = Dice::new(!self.seed);
-        loop {
-            for node in self.scope.nodes.clone() {
-                if let Err(error) = self.start_and_kill(cluster, &node, &mut dice).await {
-                    return error;
-                }
+        for node in self.scope.nodes.clone().iter().cycle() {
+            let down = cluster.unit().mul_f64(dice.log_even(DOWN_UNITS.0, DOWN_UNITS.1));
+            if !standing.lasts(down).await {
+                break;
             }
+            let life = cluster.unit().mul_f64(dice.log_even(LIFE_UNITS.0, LIFE_UNITS.1));
+            self.start_and_kill(cluster, node, life).await?;
         }
+        Ok(())
     }
 
     fn effect<C: Cluster>(&self, _cluster: &C) -> Option<String> {
@@ -93,22 +97,20 @@ impl CrashLoop {
         &mut self,
         cluster: &impl Cluster,
         node: &NodeId,
-        dice: &mut Dice,
+        life: Duration,
     ) -> Result<(), FaultError> {
         let processes = cluster.processes();
-        let turn = processes.turn(node).await?;
+        let _turn = processes.turn(node).await?;
         if processes.identity(node).is_none() {
             processes.launch(node).await?;
         }
-        tokio::time::sleep(cluster.unit().mul_f64(dice.log_even(LIFE_UNITS.0, LIFE_UNITS.1))).await;
+        tokio::time::sleep(life).await;
         // A node that ended by itself has crashed, which its record says; it is started again.
         if let Some(identity) = processes.identity(node) {
             processes.kill(node).await?;
             End::Killed.seen(cluster, node, identity).await?;
             self.again += 1;
         }
-        drop(turn);
-        tokio::time::sleep(cluster.unit().mul_f64(dice.log_even(DOWN_UNITS.0, DOWN_UNITS.1))).await;
         Ok(())
     }
 }

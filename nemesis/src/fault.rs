@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use history::NodeId;
+use tokio::sync::watch;
 
 use crate::links::FaultId;
 use crate::{Cluster, ProcessError};
@@ -244,9 +245,14 @@ pub(crate) trait Fault: Sized + Send {
         cluster: &C,
     ) -> impl Future<Output = Result<String, FaultError>> + Send;
 
-    /// What it goes on doing while it stands; returns only when that fails, and may be dropped at every `await`.
-    fn act<C: Cluster>(&mut self, _cluster: &C) -> impl Future<Output = FaultError> + Send {
-        std::future::pending()
+    /// What it goes on doing while it stands. It looks at `standing` between its steps, so that each of them is done
+    /// whole.
+    fn act<C: Cluster>(
+        &mut self,
+        _cluster: &C,
+        _standing: &Standing,
+    ) -> impl Future<Output = Result<(), FaultError>> + Send {
+        std::future::ready(Ok(()))
     }
 
     /// What it did to the system, as far as processes and links show it.
@@ -254,6 +260,25 @@ pub(crate) trait Fault: Sized + Send {
 
     /// Takes it back and proves that. Idempotent, and called after failed injections too.
     fn heal<C: Cluster>(&mut self, cluster: &C) -> impl Future<Output = Result<String, FaultError>> + Send;
+}
+
+/// Whether the time of a fault is over.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing(watch::Receiver<bool>);
+
+impl Standing {
+    /// The first of the pair ends it.
+    pub(crate) fn new() -> (watch::Sender<bool>, Self) {
+        let (over, standing) = watch::channel(false);
+        (over, Self(standing))
+    }
+
+    /// Waits for some time; `false` when the fault's time is over before.
+    pub(crate) async fn lasts(&self, pause: Duration) -> bool {
+        let mut over = self.0.clone();
+        // Who ends it lives as long as the fault.
+        tokio::time::timeout(pause, over.wait_for(|over| *over)).await.is_err()
+    }
 }
 
 /// Waits until something shows, looking at it again and again.

@@ -11,6 +11,7 @@ use crate::canaries;
 use crate::dice::Dice;
 use crate::fault::{
     EVIDENCE_LIMIT, Fault, FaultError, HEAL_LIMIT, LINKS_PREFIX, LOOK_INTERVAL, Request, Scope, Skip,
+    Standing,
 };
 use crate::latency::choose;
 use crate::partition::nodes_of;
@@ -76,12 +77,13 @@ impl Fault for Reset {
         Ok(format!("{} canaries were reset", self.canaries.len()))
     }
 
-    async fn act<C: Cluster>(&mut self, cluster: &C) -> FaultError {
+    async fn act<C: Cluster>(&mut self, cluster: &C, standing: &Standing) -> Result<(), FaultError> {
         let mut dice = Dice::new(!self.seed);
-        loop {
-            sleep(cluster.unit().mul_f64(dice.log_even(PAUSE_UNITS.0, PAUSE_UNITS.1))).await;
+        let mut pause = || cluster.unit().mul_f64(dice.log_even(PAUSE_UNITS.0, PAUSE_UNITS.1));
+        while standing.lasts(pause()).await {
             self.links.iter().for_each(|link| cluster.links().reset(link));
         }
+        Ok(())
     }
 
     fn effect<C: Cluster>(&self, cluster: &C) -> Option<String> {

@@ -10,7 +10,7 @@ use history::NodeId;
 
 use crate::cluster::Upgrade;
 use crate::dice::Dice;
-use crate::fault::{Fault, FaultError, NODES_PREFIX, Request, Scope, Skip, list};
+use crate::fault::{Fault, FaultError, NODES_PREFIX, Request, Scope, Skip, Standing, list};
 use crate::kill::{End, bring_up};
 use crate::process::{Identity, Image};
 use crate::victims::Victims;
@@ -63,15 +63,15 @@ impl Fault for RollingRestart {
         }
     }
 
-    async fn act<C: Cluster>(&mut self, cluster: &C) -> FaultError {
+    async fn act<C: Cluster>(&mut self, cluster: &C, standing: &Standing) -> Result<(), FaultError> {
         let mut dice = Dice::new(!self.seed);
         for node in self.scope.nodes.clone().into_iter().skip(1) {
-            tokio::time::sleep(cluster.unit().mul_f64(dice.log_even(REST_UNITS.0, REST_UNITS.1))).await;
-            if let Err(error) = self.restart(cluster, &node).await {
-                return error;
+            if !standing.lasts(cluster.unit().mul_f64(dice.log_even(REST_UNITS.0, REST_UNITS.1))).await {
+                break;
             }
+            self.restart(cluster, &node).await?;
         }
-        std::future::pending().await
+        Ok(())
     }
 
     fn effect<C: Cluster>(&self, _cluster: &C) -> Option<String> {

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::command::Command;
 use crate::crash_loop::CrashLoop;
-use crate::fault::{Fault, FaultError, Request, Scope};
+use crate::fault::{Fault, FaultError, Request, Scope, Standing};
 use crate::kill::Kill;
 use crate::latency::Latency;
 use crate::links::FaultId;
@@ -180,13 +180,17 @@ impl<C: Cluster> Record<C> {
         match stands {
             Ok(proof) => {
                 self.step(FaultPhase::Evidenced, &scope.nodes, proof).await;
-                changed = tokio::select! {
-                    changed = self.stand(until, &scope, leader.as_ref()) => changed,
-                    error = fault.act(cluster) => {
-                        self.failed(&scope.nodes, &error).await;
-                        false
-                    }
+                let (over, standing) = Standing::new();
+                let stand = async {
+                    let changed = self.stand(until, &scope, leader.as_ref()).await;
+                    over.send_replace(true);
+                    changed
                 };
+                let (stood, acted) = tokio::join!(stand, fault.act(cluster, &standing));
+                changed = stood;
+                if let Err(error) = acted {
+                    self.failed(&scope.nodes, &error).await;
+                }
             }
             Err(error) => self.failed(&scope.nodes, &error).await,
         }

@@ -11,7 +11,9 @@ use std::time::Duration;
 use history::NodeId;
 
 use crate::dice::Dice;
-use crate::fault::{EVIDENCE_LIMIT, Fault, FaultError, NODES_PREFIX, Request, Scope, Skip, list, until};
+use crate::fault::{
+    EVIDENCE_LIMIT, Fault, FaultError, NODES_PREFIX, Request, Scope, Skip, Standing, list, until,
+};
 use crate::pause::{resume, traffic};
 use crate::process::TaskCount;
 use crate::victims::Victims;
@@ -71,13 +73,11 @@ impl Fault for Starve {
         Ok(format!("stopped and continued: {}", list(proofs)))
     }
 
-    async fn act<C: Cluster>(&mut self, cluster: &C) -> FaultError {
-        loop {
-            tokio::time::sleep(self.running).await;
-            if let Err(error) = self.turn(cluster).await {
-                return error;
-            }
+    async fn act<C: Cluster>(&mut self, cluster: &C, standing: &Standing) -> Result<(), FaultError> {
+        while standing.lasts(self.running).await {
+            self.turn(cluster).await?;
         }
+        Ok(())
     }
 
     fn effect<C: Cluster>(&self, _cluster: &C) -> Option<String> {

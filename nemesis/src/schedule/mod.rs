@@ -112,7 +112,7 @@ fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
             "clients-one",
         ],
         Kind::Latency | Kind::Reset => &["all", "some", "leader"],
-        Kind::CrashLoop => &["leader", "leader", "one", "minority"],
+        Kind::CrashLoop => &["leader", "leader", "one", "minority", "all"],
         Kind::RollingRestart | Kind::Upgrade => &["all"],
         Kind::Command => &["one", "leader", "all"],
         Kind::Starve => &["leader", "leader", "one", "minority", "majority"],

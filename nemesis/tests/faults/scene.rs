@@ -1,0 +1,253 @@
+//! Three real processes that send bytes to each other by way of attributed links, and what a test asks of them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use history::{FaultPhase, NodeId, RunEvent, ScheduledFault};
+use nemesis::links::Stranger;
+use nemesis::process::Image;
+use nemesis::runner::{Summary, run};
+use nemesis::{Cluster, Endpoint, Kind, Links, Processes, Upgrade};
+use tokio::sync::watch;
+
+use crate::cluster::{Ground, ROLE};
+use crate::common::{LIMIT, n, within};
+
+pub(crate) const NODES: usize = 3;
+/// How many scenes this process has set up.
+pub(crate) static SCENES: AtomicU8 = AtomicU8::new(0);
+/// How often a node sends a byte to each peer.
+pub(crate) const BEAT: Duration = Duration::from_millis(5);
+/// Long enough for bytes to flow while a fault stands.
+pub(crate) const A_WHILE: Duration = Duration::from_millis(200);
+/// Long enough for a fault that does something again and again.
+pub(crate) const A_LONG_WHILE: Duration = Duration::from_secs(2);
+/// Longer than any test lives.
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(3600);
+
+/// The test double of a system under test: real processes and links, and a leader that the test appoints.
+pub(crate) struct Beating {
+    pub(crate) processes: Arc<Processes>,
+    pub(crate) links: Links,
+    pub(crate) leader: Mutex<Option<NodeId>>,
+    pub(crate) upstreams: BTreeMap<NodeId, SocketAddr>,
+    pub(crate) directory: PathBuf,
+    pub(crate) upgrade: Option<Upgrade>,
+}
+
+impl Cluster for Beating {
+    fn processes(&self) -> &Processes {
+        &self.processes
+    }
+
+    fn links(&self) -> &Links {
+        &self.links
+    }
+
+    fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn address(&self, node: &NodeId) -> Option<SocketAddr> {
+        self.upstreams.get(node).copied()
+    }
+
+    fn upgrade(&self) -> Option<Upgrade> {
+        self.upgrade.clone()
+    }
+
+    fn unit(&self) -> Duration {
+        Duration::from_millis(100)
+    }
+
+    async fn leader(&self) -> Option<NodeId> {
+        self.leader.lock().unwrap().clone()
+    }
+
+    async fn wait_ready(&self, node: &NodeId, _limit: Duration) -> Result<(), String> {
+        let upstream = self.upstreams[node];
+        let connected = async {
+            while self.processes.identity(node).is_some()
+                && tokio::net::TcpStream::connect(upstream).await.is_err()
+            {
+                tokio::time::sleep(BEAT).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, connected).await.map_err(|_| format!("{upstream} does not answer"))
+    }
+}
+
+pub(crate) struct Scene {
+    pub(crate) ground: Ground,
+    pub(crate) cluster: Arc<Beating>,
+    pub(crate) stop: watch::Sender<bool>,
+}
+
+impl Scene {
+    pub(crate) async fn new() -> Self {
+        let scene = Self::not_started().await;
+        for i in 1..=NODES {
+            scene.cluster.processes.launch(&n(i)).await.unwrap();
+        }
+        scene.flows().await;
+        scene
+    }
+
+    pub(crate) async fn not_started() -> Self {
+        let ground = Ground::new().await;
+        let links = Links::new(ground.processes.registry().clone()).await.unwrap();
+        let scene = SCENES.fetch_add(1, Ordering::Relaxed);
+        let upstreams: BTreeMap<NodeId, SocketAddr> =
+            (1..=NODES).map(|i| (n(i), own_address(scene, i))).collect();
+        let mut doors = BTreeMap::new();
+        for (node, upstream) in &upstreams {
+            let door = links.listen_attributed(node, *upstream, Stranger::IsRefused).await.unwrap();
+            doors.insert(node.clone(), door);
+        }
+        for node in upstreams.keys() {
+            let peers: Vec<SocketAddr> =
+                doors.iter().filter(|(peer, _)| *peer != node).map(|(_, door)| *door).collect();
+            ground.add_beating(node, upstreams[node], &peers).await;
+        }
+        let leader = Mutex::new(Some(n(1)));
+        let upgrade = Some(other_executable(&ground).await);
+        let (processes, directory) = (ground.processes.clone(), ground.directory.path().to_owned());
+        let cluster = Beating { processes, links, leader, upstreams, directory, upgrade };
+        Self { ground, cluster: Arc::new(cluster), stop: watch::Sender::new(false) }
+    }
+
+    /// Waits until bytes flow over every link between nodes.
+    pub(crate) async fn flows(&self) {
+        let links = || self.cluster.links.stats();
+        let flowing = async {
+            while links()
+                .iter()
+                .filter(|(link, stats)| link.source != Endpoint::Clients && stats.bytes_out > 0)
+                .count()
+                < 6
+            {
+                tokio::time::sleep(BEAT).await;
+            }
+        };
+        if tokio::time::timeout(LIMIT, flowing).await.is_err() {
+            let logs: Vec<_> = (1..=NODES).map(|i| std::fs::read_to_string(self.ground.log(&n(i)))).collect();
+            panic!(
+                "bytes do not flow over all six links: {:#?}, {:#?}, {logs:#?}",
+                links(),
+                self.cluster.links.strangers()
+            );
+        }
+    }
+
+    pub(crate) fn run(&self, faults: &[ScheduledFault]) -> tokio::task::JoinHandle<Summary> {
+        let (faults, cluster) = (faults.to_vec(), self.cluster.clone());
+        let (sink, stop) = (self.ground.sink.clone(), self.stop.subscribe());
+        tokio::spawn(async move { run(&faults, cluster, sink, stop).await })
+    }
+
+    /// Runs faults to their end; the summary, and everything that was recorded.
+    pub(crate) async fn run_whole(&mut self, faults: &[ScheduledFault]) -> (Summary, Vec<RunEvent>) {
+        let summary = within(self.run(faults)).await.unwrap();
+        let mut events = Vec::new();
+        while let Ok(event) = self.ground.events.try_recv() {
+            events.push(event);
+        }
+        (summary, events)
+    }
+
+    /// Waits until a fault reaches a phase; its detail.
+    pub(crate) async fn phase(&mut self, index: u32, wanted: FaultPhase) -> String {
+        let is_it = |event: &RunEvent| matches!(event, RunEvent::Fault { fault, phase, .. } if (*fault, *phase) == (index, wanted));
+        match self.ground.next_event(is_it).await {
+            RunEvent::Fault { detail, .. } => detail,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn poison(&self) -> std::path::PathBuf {
+        self.ground.directory.path().join("poison")
+    }
+}
+
+impl Ground {
+    pub(crate) async fn add_beating(&self, node: &NodeId, listen: SocketAddr, peers: &[SocketAddr]) {
+        let own = std::env::current_exe().unwrap();
+        let peers = peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let poison = self.directory.path().join("poison").to_str().unwrap().to_owned();
+        let variables =
+            [(ROLE, "node".to_owned()), ("LISTEN", listen.to_string()), ("PEERS", peers), ("POISON", poison)];
+        let arguments = ["node", "node_process", "--exact", "--nocapture"];
+        self.add_with(node, own.to_str().unwrap(), &arguments, &variables).await.unwrap();
+    }
+}
+
+/// A copy of what the nodes execute.
+pub(crate) async fn other_executable(ground: &Ground) -> Upgrade {
+    let (own, path) = (std::env::current_exe().unwrap(), ground.directory.path().join("other"));
+    std::fs::copy(&own, &path).unwrap();
+    let (from, to) =
+        (ground.processes.open(&own).await.unwrap(), ground.processes.open(&path).await.unwrap());
+    Upgrade { from, to, image: Image::of_file(&path).unwrap(), path }
+}
+
+/// An executable shell script that is given to the nemesis `command`.
+pub(crate) fn script(scene: &Scene, text: &str) -> String {
+    let file = scene.cluster.directory.join("command.sh");
+    std::fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    format!("command:{}", file.display())
+}
+
+/// An address that no other scene has, and nobody who dials or binds without a wish: those get 127.0.0.1.
+pub(crate) fn own_address(scene: u8, node: usize) -> SocketAddr {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let port = 20_000 + u16::from(scene) * 10 + u16::try_from(node).unwrap();
+    SocketAddr::from(([127, 128 | (high >> 1), low, 1 + (high & 1)], port))
+}
+
+pub(crate) fn fault(at: Duration, duration: Duration, kind: Kind, selector: &str) -> ScheduledFault {
+    let (kind, selector) = (kind.name().to_owned(), selector.to_owned());
+    ScheduledFault { at: at.into(), duration: duration.into(), kind, selector, seed: 11 }
+}
+
+pub(crate) fn at_once(kind: Kind, selector: &str) -> ScheduledFault {
+    fault(Duration::ZERO, A_WHILE, kind, selector)
+}
+
+/// The phases of a fault, in order, without repeated effects.
+pub(crate) fn phases(events: &[RunEvent], index: u32) -> Vec<FaultPhase> {
+    let of_fault = |event: &RunEvent| match event {
+        RunEvent::Fault { fault, phase, .. } if *fault == index => Some(*phase),
+        _ => None,
+    };
+    let mut phases: Vec<FaultPhase> = events.iter().filter_map(of_fault).collect();
+    phases.dedup();
+    phases
+}
+
+pub(crate) fn has_trouble(events: &[RunEvent]) -> Option<&RunEvent> {
+    events.iter().find(|event| {
+        matches!(
+            event,
+            RunEvent::Infrastructure { .. }
+                | RunEvent::Bypass { .. }
+                | RunEvent::RestartFailed { .. }
+                | RunEvent::Exited { licensed: false, .. }
+                | RunEvent::Fault { phase: FaultPhase::Failed, .. }
+        )
+    })
+}
+
+/// What becomes of a fault that does what it is there for.
+pub(crate) const WHOLE_LIFE: [FaultPhase; 5] = [
+    FaultPhase::Injected,
+    FaultPhase::Evidenced,
+    FaultPhase::Effect,
+    FaultPhase::Healing,
+    FaultPhase::Healed,
+];
