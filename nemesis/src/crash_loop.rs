@@ -10,7 +10,7 @@ use history::NodeId;
 
 use crate::dice::Dice;
 use crate::fault::{Fault, FaultError, NODES_PREFIX, Request, Scope, Skip, Standing, list};
-use crate::kill::{End, bring_up};
+use crate::kill::{End, bring_up_all, start};
 use crate::process::Identity;
 use crate::victims::Victims;
 use crate::{Cluster, quorum};
@@ -83,12 +83,7 @@ impl Fault for CrashLoop {
 
     async fn heal<C: Cluster>(&mut self, cluster: &C) -> Result<String, FaultError> {
         self.victims.turns.clear();
-        let mut healed = Vec::new();
-        for node in &self.scope.nodes {
-            let _turn = cluster.processes().turn(node).await?;
-            healed.push(format!("{node} ({})", bring_up(cluster, node).await?));
-        }
-        Ok(format!("answering again: {}", list(healed)))
+        bring_up_all(cluster, &self.scope.nodes).await
     }
 }
 
@@ -101,9 +96,7 @@ impl CrashLoop {
     ) -> Result<(), FaultError> {
         let processes = cluster.processes();
         let _turn = processes.turn(node).await?;
-        if processes.identity(node).is_none() {
-            processes.launch(node).await?;
-        }
+        start(cluster, node).await?;
         tokio::time::sleep(life).await;
         // A node that ended by itself has crashed, which its record says; it is started again.
         if let Some(identity) = processes.identity(node) {

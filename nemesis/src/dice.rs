@@ -7,6 +7,7 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 
 /// A stream of random choices.
+#[derive(Debug)]
 pub(crate) struct Dice(Pcg64);
 
 impl Dice {

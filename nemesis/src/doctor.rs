@@ -3,7 +3,7 @@
 //! Mechanisms that faults stand on are tried in a throw-away process or socket. Those that no fault of this version uses
 //! yet are only looked up, and say so.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use history::NodeId;
 use rustix::process::Signal;
 
 use crate::diag::SockDiag;
+use crate::disk::Disk;
 use crate::fault::until;
 use crate::guardian::{Guardian, GuardianEvent, NodeCommand, NodeSignal};
 use crate::process::{self, Identity, TaskCount};
@@ -82,13 +83,15 @@ const PTRACE: Mechanism = Mechanism {
     remedy: "set kernel.yama.ptrace_scope to 0 or 1",
 };
 const FUSE: Mechanism = Mechanism {
-    name: "FUSE",
-    used_for: "nothing in this version",
-    remedy: "needs /dev/fuse, readable and writable; containers must be given the device",
+    name: "disks (FUSE)",
+    used_for: "power",
+    remedy: "needs /dev/fuse, readable and writable (containers must be given the device), and root or unprivileged \
+             user namespaces (kernel.apparmor_restrict_unprivileged_userns, kernel.unprivileged_userns_clone, \
+             user.max_user_namespaces)",
 };
 const USER_NAMESPACES: Mechanism = Mechanism {
     name: "user namespaces",
-    used_for: "nothing in this version",
+    used_for: "power, without root",
     remedy: "allow unprivileged user namespaces (kernel.apparmor_restrict_unprivileged_userns, \
              kernel.unprivileged_userns_clone, user.max_user_namespaces)",
 };
@@ -100,11 +103,12 @@ const SECCOMP: Mechanism = Mechanism {
 
 /// Tries everything. `guardian` must run [`crate::guardian::serve`], as for a run.
 pub async fn examine(guardian: Command) -> Vec<Probe> {
+    let again = again(&guardian);
     let mut probes = examine_processes(guardian).await;
     probes.push(LOOPBACK.found(loopback()));
     probes.push(SOCK_DIAG.found(sock_diag()));
     probes.push(PTRACE.found(ptrace()));
-    probes.push(FUSE.found(fuse()));
+    probes.push(FUSE.found(disks(again).await));
     probes.push(USER_NAMESPACES.found(user_namespaces()));
     probes.push(SECCOMP.found(seccomp()));
     probes
@@ -207,9 +211,55 @@ fn ptrace() -> Result<String, String> {
     }
 }
 
-fn fuse() -> Result<String, String> {
-    let opened = OpenOptions::new().read(true).write(true).open("/dev/fuse");
-    opened.map(|_| "/dev/fuse can be opened".into()).map_err(|error| format!("/dev/fuse: {error}"))
+/// The same command once more; it can be executed only once.
+fn again(command: &Command) -> Command {
+    let mut again = Command::new(command.get_program());
+    again.args(command.get_args());
+    again.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    again
+}
+
+/// Tries a disk of our own: mounts it, lets a process write to it, fails its power, and looks at what is left.
+///
+/// # Errors
+/// Says why this machine has no such disks.
+pub async fn disks(guardian: Command) -> Result<String, String> {
+    let directory =
+        std::env::temp_dir().join(format!("shakedown-doctor-{}-{:p}", std::process::id(), &guardian));
+    let tried = try_disk(guardian, &directory).await;
+    // What is left of it is no trouble for the next try.
+    let _ = fs::remove_dir_all(&directory);
+    tried
+}
+
+async fn try_disk(guardian: Command, directory: &Path) -> Result<String, String> {
+    let say = |error: &dyn std::fmt::Display| error.to_string();
+    let (data, backing) = (directory.join("data"), directory.join("disk"));
+    fs::create_dir_all(&data).and_then(|()| fs::create_dir_all(&backing)).map_err(|error| say(&error))?;
+    let (guardian, mut events) = Guardian::start(guardian).await.map_err(|error| say(&error))?;
+    let disk = Disk::new(data.clone(), backing.clone());
+    disk.mount(&guardian).await.map_err(|error| say(&error))?;
+    let program = find_program("sh").ok_or("there is no sh in PATH to try with")?;
+    let executable = guardian.open(&program).await.map_err(|error| say(&error))?;
+    let command = NodeCommand {
+        executable,
+        arguments: ["sh", "-c", "echo seen > data/file"].map(String::from).to_vec(),
+        environment: Vec::new(),
+        directory: directory.to_owned(),
+        stdout: "/dev/null".into(),
+        stderr: "/dev/null".into(),
+        account: None,
+    };
+    guardian.spawn(&idler(), command).await.map_err(|error| say(&error))?;
+    while !matches!(events.recv().await, Some(GuardianEvent::Exited { .. }) | None) {}
+    let seen = fs::read_to_string(backing.join("file")).unwrap_or_default() == "seen\n";
+    let loss = disk.cut(&guardian, 0).await.map_err(|error| say(&error))?;
+    guardian.shutdown().await.map_err(|error| say(&error))?;
+    if seen && loss.pages + loss.kept == 1 {
+        Ok("mounted one; what a process wrote without fsync was found at risk".into())
+    } else {
+        Err(format!("what a process wrote was not found on it ({loss})"))
+    }
 }
 
 fn user_namespaces() -> Result<String, String> {

@@ -44,13 +44,15 @@ pub enum Kind {
     Reset,
     /// Links lose their bytes, together with the connections.
     BlackHole,
+    /// Disks lose what was not saved, together with the processes.
+    Power,
     /// A command of the user's.
     Command,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Kill,
         Self::Pause,
         Self::Partition,
@@ -62,6 +64,7 @@ impl Kind {
         Self::Starve,
         Self::Reset,
         Self::BlackHole,
+        Self::Power,
         Self::Command,
     ];
 
@@ -79,6 +82,7 @@ impl Kind {
             Self::Starve => "starve",
             Self::Reset => "reset",
             Self::BlackHole => "black-hole",
+            Self::Power => "power",
             Self::Command => "command",
         }
     }
@@ -86,6 +90,11 @@ impl Kind {
     /// Whether it must be told what it is about: `command:FILE`.
     pub fn takes_argument(self) -> bool {
         self == Self::Command
+    }
+
+    /// Whether the nodes' data must lie on disks of ours.
+    pub fn needs_disks(self) -> bool {
+        self == Self::Power
     }
 
     /// How it is written on the command line.
@@ -114,6 +123,7 @@ impl Kind {
             Self::BlackHole => {
                 "lets bytes and connections vanish between nodes, or between clients and a node"
             }
+            Self::Power => "fails the power of nodes: processes are killed, and writes without fsync lost",
             Self::Command => "executes `FILE start` and `FILE end`, with the chosen nodes in SHAKEDOWN_NODES",
         }
     }
@@ -124,6 +134,7 @@ impl Kind {
             Self::Kill | Self::Pause | Self::Term | Self::CrashLoop | Self::RollingRestart | Self::Starve => {
                 "nothing"
             }
+            Self::Power => "/dev/fuse, and root or unprivileged user namespaces",
             Self::Command => "an executable file",
             Self::Upgrade => "another executable of the target (--upgrade-to)",
             Self::Partition | Self::Latency | Self::Reset | Self::BlackHole => {

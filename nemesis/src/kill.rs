@@ -1,12 +1,15 @@
-//! Ends the processes of nodes, with `SIGKILL` or with `SIGTERM`, and starts them again.
+//! Ends the processes of nodes, with `SIGKILL`, with `SIGTERM` or by a power failure, and starts them again.
 //!
 //! Evidence: the parent of the processes saw them end by signal 9, or in an orderly way, with nothing of their trees left.
 //! Healed: every node has a new process that answers. A paused node is killed like any other; it is not asked to end,
 //! because it would not notice. What does not end in time after `SIGTERM` is killed, as a service manager does. Files
-//! keep what was written, so this is a crash of a process, not of a machine.
+//! keep what was written, so this is a crash of a process, not of a machine; a power failure also takes what was
+//! written since the last fsync (see [`crate::disk`]): processes first, disk second, never the other way round.
 
 use history::NodeId;
 
+use crate::dice::Dice;
+use crate::disk::Loss;
 use crate::fault::{Fault, FaultError, NODES_PREFIX, READY_LIMIT, Request, Scope, Skip, list};
 use crate::guardian::{ExitStatus, GuardianError};
 use crate::links::LinkStats;
@@ -22,14 +25,23 @@ pub(crate) struct Kill {
     victims: Victims,
     killed: Vec<(NodeId, Identity)>,
     ended_before: u64,
+    /// What becomes of the disks, if the power failed; drawn from this seed.
+    power: Option<u64>,
+    lost: Loss,
 }
 
 impl Fault for Kill {
     async fn resolve<C: Cluster>(request: &Request<'_>, cluster: &C) -> Result<Self, Skip> {
-        let end = if request.kind == Kind::Term { End::Orderly } else { End::Killed };
+        let end = match request.kind {
+            Kind::Term => End::Orderly,
+            Kind::Power => End::Powerless,
+            _ => End::Killed,
+        };
         let processes = cluster.processes();
+        let power = (end == End::Powerless).then_some(!request.seed);
         let eligible = |node: &NodeId| match end {
-            End::Killed => processes.identity(node).is_some(),
+            _ if power.is_some() && processes.disk(node).is_none() => false,
+            End::Killed | End::Powerless => processes.identity(node).is_some(),
             End::Orderly => processes.is_active(node),
         };
         let victims = Victims::choose(request, cluster, eligible).await?;
@@ -38,7 +50,8 @@ impl Fault for Kill {
         let detail = Scope::describe(request.selector, NODES_PREFIX, &nodes);
         let ended_before = ended_connections(cluster, &nodes);
         let scope = Scope { nodes, detail, leaves_quorum };
-        Ok(Self { end, scope, victims, killed: Vec::new(), ended_before })
+        let (killed, lost) = (Vec::new(), Loss::default());
+        Ok(Self { end, scope, victims, killed, ended_before, power, lost })
     }
 
     fn scope(&self) -> &Scope {
@@ -57,23 +70,38 @@ impl Fault for Kill {
         for (node, identity) in &self.killed {
             ends.push(self.end.seen(cluster, node, *identity).await?);
         }
+        let losses = self.cut_power(cluster).await?;
         self.victims.turns.clear();
-        Ok(format!("ended: {}", list(ends)))
+        Ok(format!("ended: {}", list(ends.into_iter().chain(losses))))
     }
 
     fn effect<C: Cluster>(&self, cluster: &C) -> Option<String> {
+        if !self.lost.is_none() {
+            return Some(format!("the disks: {}", self.lost));
+        }
         let ended = ended_connections(cluster, &self.scope.nodes) - self.ended_before;
         (ended > 0).then(|| format!("{ended} connections of {} broke", list(&self.scope.nodes)))
     }
 
     async fn heal<C: Cluster>(&mut self, cluster: &C) -> Result<String, FaultError> {
         self.victims.turns.clear();
-        let mut healed = Vec::new();
-        for node in &self.scope.nodes {
-            let _turn = cluster.processes().turn(node).await?;
-            healed.push(format!("{node} ({})", bring_up(cluster, node).await?));
+        bring_up_all(cluster, &self.scope.nodes).await
+    }
+}
+
+impl Kill {
+    /// Takes from the disks what the power failure takes; the processes are gone.
+    async fn cut_power<C: Cluster>(&mut self, cluster: &C) -> Result<Vec<String>, FaultError> {
+        let mut losses = Vec::new();
+        let Some(seed) = self.power else { return Ok(losses) };
+        let mut dice = Dice::new(seed);
+        for node in &self.victims.nodes {
+            if let Some(loss) = cluster.processes().cut_power(node, dice.seed()).await? {
+                losses.push(format!("the disk of {node}: {loss}"));
+                self.lost += loss;
+            }
         }
-        Ok(format!("answering again: {}", list(healed)))
+        Ok(losses)
     }
 }
 
@@ -82,6 +110,8 @@ impl Fault for Kill {
 pub(crate) enum End {
     /// `SIGKILL`.
     Killed,
+    /// `SIGKILL`, after which the disk saves nothing more.
+    Powerless,
     /// `SIGTERM`, and `SIGKILL` for what does not end.
     Orderly,
 }
@@ -91,6 +121,7 @@ impl End {
     pub(crate) async fn ask(self, cluster: &impl Cluster, node: &NodeId) -> Result<Identity, ProcessError> {
         match self {
             Self::Killed => cluster.processes().kill(node).await,
+            Self::Powerless => cluster.processes().kill_powerless(node).await,
             Self::Orderly => cluster.processes().terminate(node).await,
         }
     }
@@ -113,12 +144,37 @@ impl End {
         let pid = identity.pid;
         match self {
             _ if asked_twice => Ok(format!("{node} (pid {pid}) ignored SIGTERM and was killed")),
-            Self::Killed if status == ExitStatus::KILLED => Ok(format!("{node} (pid {pid}) by signal 9")),
+            Self::Killed | Self::Powerless if status == ExitStatus::KILLED => {
+                Ok(format!("{node} (pid {pid}) by signal 9"))
+            }
             Self::Orderly if status.is_orderly() => Ok(format!("{node} (pid {pid}) with {status}")),
-            Self::Killed | Self::Orderly => Err(FaultError::NotProven(format!(
+            Self::Killed | Self::Powerless | Self::Orderly => Err(FaultError::NotProven(format!(
                 "{node} ({identity}) ended with {status}, which is not what it was asked for"
             ))),
         }
+    }
+}
+
+/// Makes sure that nodes have processes that answer, and says which. All are started before the first is waited
+/// for, because one may wait for the others before it answers.
+pub(crate) async fn bring_up_all(cluster: &impl Cluster, nodes: &[NodeId]) -> Result<String, FaultError> {
+    let mut turns = Vec::new();
+    for node in nodes {
+        turns.push(cluster.processes().turn(node).await?);
+        start(cluster, node).await?;
+    }
+    let mut healed = Vec::new();
+    for node in nodes {
+        healed.push(format!("{node} ({})", bring_up(cluster, node).await?));
+    }
+    Ok(format!("answering again: {}", list(healed)))
+}
+
+/// Makes sure that a node has a process; the caller has the turn.
+pub(crate) async fn start(cluster: &impl Cluster, node: &NodeId) -> Result<Identity, ProcessError> {
+    match cluster.processes().identity(node) {
+        Some(running) => Ok(running),
+        None => cluster.processes().launch(node).await,
     }
 }
 
@@ -126,10 +182,7 @@ impl End {
 /// the harness's trouble; one that was started and does not answer is the node's.
 pub(crate) async fn bring_up(cluster: &impl Cluster, node: &NodeId) -> Result<Identity, FaultError> {
     let processes = cluster.processes();
-    let identity = match processes.identity(node) {
-        Some(running) => running,
-        None => processes.launch(node).await?,
-    };
+    let identity = start(cluster, node).await?;
     let ready = cluster.wait_ready(node, READY_LIMIT).await;
     if processes.guardian_died() {
         return Err(ProcessError::Guardian { node: node.clone(), source: GuardianError::Gone }.into());

@@ -21,6 +21,7 @@ mod command;
 mod crash_loop;
 pub mod diag;
 mod dice;
+pub mod disk;
 pub mod doctor;
 mod endpoint;
 mod fault;
@@ -48,6 +49,7 @@ mod victims;
 
 pub use audit::Bypass;
 pub use cluster::{Cluster, Upgrade};
+pub use disk::Disk;
 pub use endpoint::{Endpoint, Link, NoLink};
 pub use fault::{FaultError, Kind};
 pub use links::Links;

@@ -15,6 +15,7 @@ use std::time::Duration;
 use history::{NodeId, RunEvent};
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, watch};
 
+use crate::disk::{Disk, DiskError, Loss, Pace};
 use crate::guardian::{
     Executable, ExitStatus, Guardian, GuardianError, GuardianEvent, NodeCommand, NodeSignal,
 };
@@ -38,6 +39,14 @@ pub enum ProcessError {
     /// The node was never added.
     #[error("{0} is not a node of this cluster")]
     Unknown(NodeId),
+    /// The node's disk cannot be used.
+    #[error("{node}: {source}")]
+    Disk {
+        /// Which node.
+        node: NodeId,
+        /// Why.
+        source: DiskError,
+    },
     /// The node has no process.
     #[error("{0} is not running")]
     NotRunning(NodeId),
@@ -55,6 +64,8 @@ pub enum ProcessError {
 #[derive(Debug, Clone)]
 struct NodeState {
     command: NodeCommand,
+    /// What its data lies on, if that is a disk of ours.
+    disk: Option<Arc<Disk>>,
     running: Option<Identity>,
     paused: bool,
     /// Whether `SIGKILL` was asked for.
@@ -126,6 +137,32 @@ impl Processes {
         });
     }
 
+    /// Puts the data of a node on a disk, which is mounted when the node is started.
+    pub fn set_disk(&self, node: &NodeId, disk: Disk) {
+        self.modify(node, |state| state.disk = Some(Arc::new(disk)));
+    }
+
+    /// The disk of a node, if it has one.
+    pub(crate) fn disk(&self, node: &NodeId) -> Option<Arc<Disk>> {
+        self.state.borrow().nodes.get(node).and_then(|state| state.disk.clone())
+    }
+
+    /// Fails the power of a disk whose node has no process; `None` when the node has no disk.
+    ///
+    /// # Errors
+    /// When the disk is still used, or cannot be mounted again.
+    pub async fn cut_power(&self, node: &NodeId, seed: u64) -> Result<Option<Loss>, ProcessError> {
+        let Some(disk) = self.disk(node) else { return Ok(None) };
+        let cut = disk.cut(&self.guardian, seed).await;
+        cut.map(Some).map_err(|source| ProcessError::Disk { node: node.clone(), source })
+    }
+
+    fn set_pace(&self, node: &NodeId, pace: Pace) {
+        if let Some(disk) = self.disk(node) {
+            disk.troubles().set_pace(pace);
+        }
+    }
+
     /// Executes a command that is no node to its end, below the guardian; its name must differ from all others that run.
     /// `None` when it is not over in time; then it is killed.
     ///
@@ -191,6 +228,11 @@ impl Processes {
     /// When it is running already or cannot be executed.
     pub async fn launch(&self, node: &NodeId) -> Result<Identity, ProcessError> {
         let command = self.get(node, |state| state.command.clone())?;
+        if let Some(disk) = self.disk(node) {
+            let mounted = disk.mount(&self.guardian).await;
+            mounted.map_err(|source| ProcessError::Disk { node: node.clone(), source })?;
+        }
+        self.set_pace(node, Pace::Usual);
         let identity = self.guardian.spawn(node, command).await.map_err(|e| failed(node, e))?;
         // The event of the start is on its way behind the answer; who reads the state afterwards must see it.
         self.wait_for(node, |state| {
@@ -205,9 +247,25 @@ impl Processes {
     /// # Errors
     /// When the node is not running.
     pub async fn kill(&self, node: &NodeId) -> Result<Identity, ProcessError> {
+        self.kill_and(node, Pace::Usual, Pace::Hurried).await
+    }
+
+    /// The same, and nothing more is saved by the node's disk, for a power failure.
+    ///
+    /// # Errors
+    /// When the node is not running.
+    pub async fn kill_powerless(&self, node: &NodeId) -> Result<Identity, ProcessError> {
+        self.kill_and(node, Pace::Held, Pace::Powerless).await
+    }
+
+    /// Sends `SIGKILL` while the disk has one pace, after which it has another.
+    async fn kill_and(&self, node: &NodeId, during: Pace, after: Pace) -> Result<Identity, ProcessError> {
         let identity = self.running(node)?;
+        self.set_pace(node, during);
         self.modify(node, |state| state.kill_licensed = true);
-        self.guardian.signal(node, NodeSignal::Kill).await.map_err(|e| failed(node, e))?;
+        let killed = self.guardian.signal(node, NodeSignal::Kill).await;
+        self.set_pace(node, after);
+        killed.map_err(|e| failed(node, e))?;
         Ok(identity)
     }
 
@@ -241,8 +299,10 @@ impl Processes {
     pub async fn pause(&self, node: &NodeId) -> Result<usize, ProcessError> {
         self.modify(node, |state| state.paused = true);
         let stopped = self.guardian.signal(node, NodeSignal::Stop).await;
+        self.set_pace(node, Pace::Hurried);
         if stopped.is_err() {
             self.modify(node, |state| state.paused = false);
+            self.set_pace(node, Pace::Usual);
         }
         stopped.map_err(|e| failed(node, e))
     }
@@ -253,6 +313,7 @@ impl Processes {
     /// When the node is not running.
     pub async fn resume(&self, node: &NodeId) -> Result<usize, ProcessError> {
         let reached = self.guardian.signal(node, NodeSignal::Continue).await.map_err(|e| failed(node, e))?;
+        self.set_pace(node, Pace::Usual);
         self.modify(node, |state| state.paused = false);
         Ok(reached)
     }
@@ -307,13 +368,20 @@ impl Processes {
         turn.try_lock_owned().ok()
     }
 
-    /// Ends everything: all ends are licensed, and when it returns no process is left. Idempotent.
+    /// Ends everything: all ends are licensed, and when it returns no process is left. What lies on disks of ours is moved
+    /// to where it was mounted. Idempotent.
     ///
     /// # Errors
     /// When the guardian does not end within its limit.
     pub async fn shutdown(&self) -> Result<(), GuardianError> {
         self.state.send_modify(|state| state.closing = true);
-        self.guardian.shutdown().await
+        self.nodes().iter().for_each(|node| self.set_pace(node, Pace::Hurried));
+        self.guardian.shutdown().await?;
+        for disk in self.nodes().iter().filter_map(|node| self.disk(node)) {
+            // Then they stay where they are, which is said in the documentation too.
+            let _ = disk.settle();
+        }
+        Ok(())
     }
 
     fn running(&self, node: &NodeId) -> Result<Identity, ProcessError> {
@@ -341,6 +409,7 @@ impl NodeState {
     fn new(command: NodeCommand) -> Self {
         Self {
             command,
+            disk: None,
             running: None,
             paused: false,
             kill_licensed: false,

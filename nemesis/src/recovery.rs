@@ -4,7 +4,7 @@ use history::{NodeId, RunEvent};
 
 use crate::canaries;
 use crate::fault::{FaultError, HEAL_LIMIT};
-use crate::kill::bring_up;
+use crate::kill::{bring_up, start};
 use crate::pause::resume;
 use crate::{Cluster, EventSink, Link};
 
@@ -13,8 +13,16 @@ use crate::{Cluster, EventSink, Link};
 pub async fn heal_everything(cluster: &impl Cluster, sink: &EventSink) -> Vec<String> {
     cluster.links().heal_all();
     let mut unhealed = Vec::new();
+    let mut going = Vec::new();
+    // All are set going before the first is waited for, because one may wait for the others before it answers.
     for node in cluster.processes().nodes() {
-        if let Err(error) = heal_node(cluster, &node).await {
+        match set_going(cluster, &node).await {
+            Ok(()) => going.push(node),
+            Err(error) => unhealed.push(record(sink, error).await),
+        }
+    }
+    for node in going {
+        if let Err(error) = answers(cluster, &node).await {
             unhealed.push(record(sink, error).await);
         }
     }
@@ -25,12 +33,18 @@ pub async fn heal_everything(cluster: &impl Cluster, sink: &EventSink) -> Vec<St
     unhealed
 }
 
-async fn heal_node(cluster: &impl Cluster, node: &NodeId) -> Result<(), FaultError> {
+async fn set_going(cluster: &impl Cluster, node: &NodeId) -> Result<(), FaultError> {
     let processes = cluster.processes();
     let _turn = processes.turn(node).await?;
     if let Some(identity) = processes.identity(node).filter(|_| processes.is_paused(node)) {
         resume(processes, node, identity).await?;
     }
+    start(cluster, node).await?;
+    Ok(())
+}
+
+async fn answers(cluster: &impl Cluster, node: &NodeId) -> Result<(), FaultError> {
+    let _turn = cluster.processes().turn(node).await?;
     bring_up(cluster, node).await.map(|_| ())
 }
 

@@ -121,7 +121,7 @@ impl<C: Cluster> Runner<C> {
         let record = Record { runner: self, index, nemesis };
         record.count(|tally| tally.planned += 1);
         match kind {
-            Kind::Kill | Kind::Term => record.live_as::<Kill>(&scheduled).await,
+            Kind::Kill | Kind::Term | Kind::Power => record.live_as::<Kill>(&scheduled).await,
             Kind::Pause => record.live_as::<Pause>(&scheduled).await,
             Kind::Partition | Kind::BlackHole => record.live_as::<Partition>(&scheduled).await,
             Kind::Latency => record.live_as::<Latency>(&scheduled).await,

@@ -43,6 +43,8 @@ mod catalogue {
         B5,
         /// Acknowledges a write before it is committed.
         B6,
+        /// Acknowledges without fsync.
+        B9,
         /// Commits with half of the cluster, rounded down.
         B14,
         /// Answers linearizable reads from memory.
@@ -53,6 +55,7 @@ mod catalogue {
         ("A9", "votes without comparing logs"),
         ("B5", "appends without checking the previous term"),
         ("B6", "acknowledges before commit"),
+        ("B9", "writes without fsync"),
         ("B14", "commits with half of the cluster"),
         ("C1", "reads from the leader's memory"),
     ];
@@ -64,6 +67,7 @@ mod catalogue {
                 "A9" => Some(Self::A9),
                 "B5" => Some(Self::B5),
                 "B6" => Some(Self::B6),
+                "B9" => Some(Self::B9),
                 "B14" => Some(Self::B14),
                 "C1" => Some(Self::C1),
                 _ => None,

@@ -1,6 +1,7 @@
 //! `shakedown selftest`: the canaries. Deliberately wrong variants of the Raft server go through ordinary runs, and the
 //! suite must convict each; the unmutated server goes along and must not be convicted.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use checker::RunOutcome;
@@ -45,9 +46,12 @@ pub(super) fn main(args: Args) -> anyhow::Result<u8> {
         return Ok(exit::NOTHING_SELECTED);
     }
     let mut rows = Vec::new();
-    for (id, title) in std::iter::once((None, "the unmutated server")).chain(selected) {
+    let faults: BTreeSet<&str> = selected.iter().map(|(id, _)| faults_against(*id)).collect();
+    let unmutated = faults.into_iter().map(|faults| (None, "the unmutated server", faults));
+    let mutated = selected.into_iter().map(|(id, title)| (id, title, faults_against(id)));
+    for (id, title, faults) in unmutated.chain(mutated) {
         for seed in args.seed..args.seed.saturating_add(args.seeds) {
-            rows.push(trial(&args, id, title, seed)?);
+            rows.push(trial(&args, id, title, faults, seed)?);
         }
     }
     print(&rows);
@@ -72,11 +76,19 @@ fn select(args: &Args) -> anyhow::Result<Vec<(Option<&'static str>, &'static str
     Ok(known.iter().filter(|(id, _)| chosen(id)).map(|(id, title)| (Some(*id), *title)).collect())
 }
 
-fn trial(args: &Args, mutant: Option<&str>, title: &str, seed: u64) -> anyhow::Result<Row> {
+/// What brings a mistake to light: what is written without fsync survives a killed process.
+fn faults_against(mutant: Option<&str>) -> &'static str {
+    match mutant {
+        Some("B9") => "kill,pause,partition,power",
+        _ => "kill,pause,partition",
+    }
+}
+
+fn trial(args: &Args, mutant: Option<&str>, title: &str, faults: &str, seed: u64) -> anyhow::Result<Row> {
     let plan = Plan {
         target: "raft".into(),
         workload: "register".into(),
-        nemesis: ["kill", "pause", "partition"].map(String::from).to_vec(),
+        nemesis: faults.split(',').map(String::from).collect(),
         nodes: 5,
         concurrency: 15,
         rate: workloads::find("register").expect("invariant: it exists").default_rate(),

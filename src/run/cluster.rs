@@ -15,7 +15,7 @@ use history::{NodeId, RunEvent, RunPaths};
 use nemesis::guardian::{Executable, NodeCommand};
 use nemesis::links::Stranger;
 use nemesis::process::Image;
-use nemesis::{Cluster, EventSink, Links, Processes, Upgrade};
+use nemesis::{Cluster, Disk, EventSink, Links, Processes, Upgrade};
 use targets::{ClientOptions, Launch, Leadership, Peering, Replica, StatusProbe, Target};
 use tokio::sync::watch;
 use workloads::{Completion, Reads, Request};
@@ -101,6 +101,7 @@ impl RunCluster {
 
     async fn launch_all(&self, plan: &Plan, executable: Executable, binary: &Path) -> anyhow::Result<()> {
         let listeners = self.peer_listeners().await?;
+        let disks = plan.nemeses()?.iter().any(|nemesis| nemesis.kind().needs_disks());
         for (i, node) in self.nodes.iter().enumerate() {
             let directory = self.paths.node(node);
             let launch = Launch {
@@ -123,6 +124,12 @@ impl RunCluster {
                 account: None,
             };
             self.processes.add(node.clone(), command);
+            if disks {
+                let backing = self.paths.node(node).join("disk");
+                std::fs::create_dir(&backing)
+                    .with_context(|| format!("cannot make {}", backing.display()))?;
+                self.processes.set_disk(node, Disk::new(launch.data, backing));
+            }
         }
         for node in &self.nodes {
             self.processes.launch(node).await.with_context(|| format!("cannot start node {node}"))?;

@@ -16,6 +16,7 @@
 //! processes that left its tree; restart nodes; apply faults other than signals. It uses no pid namespace, so nodes
 //! see the pids that the orchestrator sees.
 
+mod mounts;
 mod orphans;
 mod server;
 mod session;
@@ -27,12 +28,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use history::NodeId;
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 pub use server::serve;
 pub use wire::{Account, Executable, ExitStatus, NodeCommand, NodeSignal};
@@ -99,11 +101,13 @@ pub struct Guardian {
     orders: mpsc::Sender<Order>,
     ended: watch::Receiver<bool>,
     pid: i32,
+    /// By which descriptors come; locked from the request to its arrival.
+    descriptors: Arc<Mutex<StdUnixStream>>,
 }
 
 impl Guardian {
     /// Starts the guardian: `command` must run [`serve`] before it does anything else. Its standard input becomes the
-    /// control socket.
+    /// control socket, its standard output another.
     ///
     /// The calling process becomes a child subreaper. Processes that it starts by other ways must stay in its
     /// session; those that left it are taken for orphans of a guardian when one dies.
@@ -113,7 +117,8 @@ impl Guardian {
     pub async fn start(mut command: Command) -> Result<(Self, mpsc::Receiver<GuardianEvent>), GuardianError> {
         orphans::inherit_orphans().map_err(GuardianError::Start)?;
         let (ours, theirs) = StdUnixStream::pair().map_err(GuardianError::Start)?;
-        command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
+        let (descriptors, their_descriptors) = StdUnixStream::pair().map_err(GuardianError::Start)?;
+        command.stdin(OwnedFd::from(theirs)).stdout(OwnedFd::from(their_descriptors));
         let (child, registration) = orphans::start_registered(command).map_err(GuardianError::Start)?;
         let pid = registration.pid();
         let socket = nonblocking(ours).map_err(GuardianError::Start)?;
@@ -124,7 +129,8 @@ impl Guardian {
             Session::new(socket, incoming, events).run(child, registration).await;
             end.send_replace(true);
         });
-        Ok((Self { orders, ended, pid }, reported))
+        let descriptors = Arc::new(Mutex::new(descriptors));
+        Ok((Self { orders, ended, pid, descriptors }, reported))
     }
 
     /// The pid of the guardian.
@@ -162,6 +168,32 @@ impl Guardian {
     pub async fn signal(&self, node: &NodeId, signal: NodeSignal) -> Result<usize, GuardianError> {
         match self.ask(Request::Signal { node: node.clone(), signal }).await? {
             Done::Signalled { processes } => Ok(processes),
+            other => unreachable!("invariant: the guardian answers what was asked, not {other:?}"),
+        }
+    }
+
+    /// Mounts a file system that only the guardian and its nodes see, and returns the device on which it is to be served.
+    ///
+    /// # Errors
+    /// When the machine does not allow it.
+    pub async fn mount(&self, target: &Path) -> Result<OwnedFd, GuardianError> {
+        let descriptors = self.descriptors.lock().await;
+        match self.ask(Request::Mount { target: target.to_owned() }).await? {
+            // It was sent before the answer, so nothing waits here.
+            Done::Mounted => {
+                mounts::receive(&descriptors).map_err(|error| GuardianError::Refused(error.to_string()))
+            }
+            other => unreachable!("invariant: the guardian answers what was asked, not {other:?}"),
+        }
+    }
+
+    /// Unmounts a file system.
+    ///
+    /// # Errors
+    /// When somebody uses it.
+    pub async fn unmount(&self, target: &Path) -> Result<(), GuardianError> {
+        match self.ask(Request::Unmount { target: target.to_owned() }).await? {
+            Done::Unmounted => Ok(()),
             other => unreachable!("invariant: the guardian answers what was asked, not {other:?}"),
         }
     }

@@ -22,6 +22,7 @@ use rustix::process::{
     PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, pidfd_open, set_child_subreaper, setsid, wait,
 };
 
+use super::mounts::Mounts;
 use super::sys::{self, Launch};
 use super::tree::{kill_descendants, own_pid, signal_until_stable};
 use super::wire::{
@@ -36,7 +37,8 @@ const REMAINS_INTERVAL: Duration = Duration::from_millis(2);
 /// How much is read from the control socket at once.
 const READ_BYTES: usize = 64 << 10;
 
-/// Runs the guardian on the control socket that is its standard input, and ends the process when that ends.
+/// Runs the guardian on the control socket that is its standard input, and ends the process when that ends. Its standard
+/// output is the socket over which it hands descriptors to the orchestrator.
 ///
 /// It must be called before the process starts a second thread: a parent-death signal fires when the *thread* ends
 /// that forked.
@@ -74,6 +76,7 @@ struct Server {
     inbox: Vec<u8>,
     programs: Vec<Program>,
     nodes: BTreeMap<NodeId, Node>,
+    mounts: Mounts,
 }
 
 impl Server {
@@ -85,7 +88,9 @@ impl Server {
         set_child_subreaper(Some(getpid()))?;
         let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-        Ok(Self { socket, inbox: Vec::new(), programs: Vec::new(), nodes: BTreeMap::new() })
+        let mounts = Mounts::new(UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?));
+        rustix::stdio::dup2_stdout(OpenOptions::new().write(true).open("/dev/null")?)?;
+        Ok(Self { socket, inbox: Vec::new(), programs: Vec::new(), nodes: BTreeMap::new(), mounts })
     }
 
     fn run(&mut self) -> io::Result<()> {
@@ -146,6 +151,8 @@ impl Server {
             Request::Open { path } => self.open(&path),
             Request::Spawn { node, command } => self.spawn(node, command),
             Request::Signal { node, signal } => self.signal(&node, signal),
+            Request::Mount { target } => self.mounts.mount(&target).map(|()| Done::Mounted),
+            Request::Unmount { target } => self.mounts.unmount(&target).map(|()| Done::Unmounted),
         }
     }
 

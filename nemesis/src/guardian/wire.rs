@@ -121,6 +121,10 @@ pub(super) enum Request {
     Spawn { node: NodeId, command: NodeCommand },
     /// Signal the whole tree of a node.
     Signal { node: NodeId, signal: NodeSignal },
+    /// Mount a file system that the orchestrator will serve.
+    Mount { target: PathBuf },
+    /// Unmount it.
+    Unmount { target: PathBuf },
 }
 
 /// What the guardian says.
@@ -143,4 +147,8 @@ pub(super) enum Done {
     Spawned { node: NodeId, identity: Identity },
     /// So many processes got the signal.
     Signalled { processes: usize },
+    /// It is mounted, and the device was sent.
+    Mounted,
+    /// It is not mounted any more.
+    Unmounted,
 }

@@ -87,7 +87,7 @@ pub fn plan(
 /// The selectors that make sense for a kind on a cluster of this size; what occurs twice is drawn twice as often.
 fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
     let all: &[&'static str] = match kind {
-        Kind::Kill | Kind::Term => {
+        Kind::Kill | Kind::Term | Kind::Power => {
             &["leader", "leader", "leader", "one", "one", "minority", "majority", "all"]
         }
         Kind::Pause => &["leader", "leader", "one", "minority"],
@@ -124,9 +124,9 @@ fn nodes_needed(kind: Kind, selector: &str) -> usize {
     match (kind, selector) {
         (Kind::Partition | Kind::BlackHole, selector) => nodes_to_part(selector),
         (Kind::Latency | Kind::Reset | Kind::RollingRestart | Kind::Upgrade, _) => 2,
-        (Kind::Kill | Kind::Term | Kind::Pause | Kind::CrashLoop | Kind::Starve, "minority") => 3,
-        (Kind::Kill | Kind::Term | Kind::Pause | Kind::CrashLoop | Kind::Starve, _) => 1,
         (Kind::Command, _) => 1,
+        (_, "minority") => 3,
+        (_, _) => 1,
     }
 }
 

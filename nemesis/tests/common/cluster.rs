@@ -22,7 +22,8 @@ const GUARDIAN_TEST: &str = "guardian_process";
 /// Executes one test of this binary in another role.
 pub(crate) fn role_command(test: &str, role: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([test, "--exact", "--nocapture"]).env(ROLE, role);
+    // One thread: a guardian must not have more.
+    command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(ROLE, role);
     command
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use history::{FaultPhase, NodeId, RunEvent, ScheduledFault};
-use nemesis::process::{Image, TaskCount};
 use nemesis::Kind;
+use nemesis::process::{Image, TaskCount};
 
 use crate::cluster::Ground;
 use crate::common::{eventually, n, within};

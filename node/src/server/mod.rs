@@ -102,7 +102,10 @@ pub async fn serve(
     let config = options.config()?;
     let peers = options.peers()?;
     let log = EventLog::new(config.id);
-    let (wal, recovered) = Wal::open(&options.data, config.id)?;
+    #[cfg_attr(not(feature = "mutants"), expect(unused_mut, reason = "only a mutant is changed"))]
+    let (mut wal, recovered) = Wal::open(&options.data, config.id)?;
+    #[cfg(feature = "mutants")]
+    wal.set_mutant(config.mutant);
 
     let (requests, requests_in) = mpsc::channel(REQUEST_QUEUE);
     let (messages, messages_in) = mpsc::channel(MESSAGE_QUEUE);

@@ -34,6 +34,7 @@ pub(crate) use self::thread::WalThread;
 
 use self::error::Op;
 use self::segment::Segment;
+use crate::mutant::mutant;
 use crate::raft::{NodeId, Persist};
 
 const LOCK_FILE: &str = "LOCK";
@@ -59,6 +60,9 @@ pub(crate) struct Wal {
     upcoming: Option<JoinHandle<Result<Segment, WalError>>>,
     /// Reused for every batch.
     buffer: Vec<u8>,
+    /// What this log does wrong.
+    #[cfg(feature = "mutants")]
+    mutant: Option<crate::mutant::Mutant>,
     /// Holds the lock on the directory for as long as the log is open.
     _lock: File,
 }
@@ -87,9 +91,17 @@ impl Wal {
             batch: end.next_batch,
             upcoming: None,
             buffer: Vec::new(),
+            #[cfg(feature = "mutants")]
+            mutant: None,
             _lock: lock,
         };
         Ok((wal, recovered))
+    }
+
+    /// Makes a mistake part of the log.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn set_mutant(&mut self, mutant: Option<crate::mutant::Mutant>) {
+        self.mutant = mutant;
     }
 
     /// Makes all of `writes` durable, as one batch and in their order.
@@ -107,7 +119,11 @@ impl Wal {
         if self.offset + size > self.segment.size() {
             self.roll(size)?;
         }
-        self.segment.write_durably(&self.buffer, self.offset)?;
+        if mutant!(self, B9) {
+            self.segment.write(&self.buffer, self.offset)?;
+        } else {
+            self.segment.write_durably(&self.buffer, self.offset)?;
+        }
         self.offset += size;
         self.batch += 1;
         self.prepare_upcoming();

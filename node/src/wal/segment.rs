@@ -108,8 +108,13 @@ impl Segment {
 
     /// Writes and waits for the disk.
     pub(crate) fn write_durably(&self, bytes: &[u8], offset: u64) -> Result<(), WalError> {
-        self.file.write_all_at(bytes, offset).map_err(Op::Write.at(&self.path))?;
+        self.write(bytes, offset)?;
         self.file.sync_data().map_err(Op::Sync.at(&self.path))
+    }
+
+    /// Writes without waiting.
+    pub(crate) fn write(&self, bytes: &[u8], offset: u64) -> Result<(), WalError> {
+        self.file.write_all_at(bytes, offset).map_err(Op::Write.at(&self.path))
     }
 
     /// Overwrites what is not zero from `offset` on, so that remains of an unfinished batch can never be read again.

@@ -1,0 +1,148 @@
+//! The files below a backing directory, by inode.
+//!
+//! Each is held by a descriptor that follows it through renames and keeps it after it is unlinked, until the kernel
+//! forgets it and nothing of it is left that a power failure could take.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+
+use super::image::Image;
+
+/// The number of the directory that everything is below of.
+pub(super) const ROOT: u64 = 1;
+
+/// A file, a directory, or whatever else has a name.
+#[derive(Debug)]
+pub(super) struct Inode {
+    /// Names the inode and cannot read it (`O_PATH`).
+    handle: OwnedFd,
+    /// Reads and writes it, once somebody did.
+    file: OnceLock<File>,
+    image: Mutex<Image>,
+}
+
+impl Inode {
+    fn new(handle: OwnedFd) -> Arc<Self> {
+        Arc::new(Self { handle, file: OnceLock::new(), image: Mutex::default() })
+    }
+
+    /// What the kernel says of it.
+    pub(super) fn stat(&self) -> io::Result<Stat> {
+        Ok(rustix::fs::statat(&self.handle, "", AtFlags::EMPTY_PATH)?)
+    }
+
+    /// A path that leads to it whatever its name is.
+    pub(super) fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.handle.as_raw_fd()).into()
+    }
+
+    /// The open file; readable, and writable if this account may.
+    pub(super) fn file(&self) -> io::Result<&File> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let file = OpenOptions::new().read(true).write(true).open(self.path());
+        let file = file.or_else(|_| File::open(self.path()))?;
+        Ok(self.file.get_or_init(|| file))
+    }
+
+    /// What a power failure would take of it. It is locked for as long as the file changes.
+    pub(super) fn image(&self) -> MutexGuard<'_, Image> {
+        // Layers are whole after every single operation on them.
+        self.image.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsFd for Inode {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}
+
+#[derive(Debug)]
+struct Known {
+    inode: Arc<Inode>,
+    /// How often the kernel was told of it and has not forgotten it.
+    lookups: u64,
+}
+
+/// All that the kernel knows of, and all that a power failure could change.
+#[derive(Debug)]
+pub(super) struct Inodes {
+    root: Arc<Inode>,
+    device: u64,
+    known: Mutex<HashMap<u64, Known>>,
+}
+
+impl Inodes {
+    pub(super) fn open(directory: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = Inode::new(rustix::fs::open(directory, flags, Mode::empty())?);
+        let device = root.stat()?.st_dev;
+        Ok(Self { root, device, known: Mutex::default() })
+    }
+
+    /// What a number means.
+    pub(super) fn get(&self, number: u64) -> io::Result<Arc<Inode>> {
+        if number == ROOT {
+            return Ok(Arc::clone(&self.root));
+        }
+        let known = self.lock().get(&number).map(|known| Arc::clone(&known.inode));
+        known.ok_or_else(|| rustix::io::Errno::STALE.into())
+    }
+
+    /// Finds a name in a directory and tells the kernel of it, which will forget it in its time.
+    pub(super) fn look_up(&self, directory: &Inode, name: &OsStr) -> io::Result<(Arc<Inode>, Stat)> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let inode = Inode::new(rustix::fs::openat(directory, name, flags, Mode::empty())?);
+        let stat = inode.stat()?;
+        if stat.st_dev != self.device {
+            return Err(rustix::io::Errno::XDEV.into());
+        }
+        let mut known = self.lock();
+        let entry = known.entry(stat.st_ino).or_insert(Known { inode, lookups: 0 });
+        entry.lookups += 1;
+        Ok((Arc::clone(&entry.inode), stat))
+    }
+
+    /// The inode behind a name, if it was ever told of.
+    pub(super) fn known(&self, directory: &Inode, name: &OsStr) -> Option<Arc<Inode>> {
+        let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        self.lock().get(&stat.st_ino).map(|known| Arc::clone(&known.inode))
+    }
+
+    /// The kernel has forgotten a number so many times. What a power failure could change is kept.
+    pub(super) fn forget(&self, number: u64, times: u64) {
+        let mut known = self.lock();
+        let Some(entry) = known.get_mut(&number) else { return };
+        entry.lookups = entry.lookups.saturating_sub(times);
+        if entry.lookups == 0 && (entry.inode.image().is_clean() || is_unlinked(&entry.inode)) {
+            known.remove(&number);
+        }
+    }
+
+    /// All inodes in the order of their numbers.
+    pub(super) fn all(&self) -> Vec<(u64, Arc<Inode>)> {
+        let known = self.lock();
+        let mut all: Vec<_> =
+            known.iter().map(|(number, known)| (*number, Arc::clone(&known.inode))).collect();
+        all.sort_unstable_by_key(|(number, _)| *number);
+        all
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Known>> {
+        // Entries are whole after every single operation on them.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_unlinked(inode: &Inode) -> bool {
+    inode.stat().is_ok_and(|stat| stat.st_nlink == 0)
+}

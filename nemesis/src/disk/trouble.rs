@@ -1,0 +1,191 @@
+//! What a disk does wrong while faults stand: errors, no space, slow fsyncs.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::dice::Dice;
+use crate::links::FaultId;
+
+/// How long an fsync takes when nothing is wrong: as long as on a usual solid-state disk, so that a power failure finds
+/// something at risk. On a logarithmic scale.
+const SYNC_SECONDS: (f64, f64) = (0.000_5, 0.005);
+
+/// One thing that a disk does wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Trouble {
+    /// Some fsyncs, reads or writes end with `EIO`.
+    Errors {
+        /// Which.
+        of: Operation,
+        /// One in so many.
+        one_in: usize,
+    },
+    /// Whatever needs space ends with `ENOSPC`; a write may be short instead, once.
+    Full,
+    /// An fsync takes as long as this, evenly drawn.
+    SlowSync {
+        /// At least.
+        low: Duration,
+        /// At most.
+        high: Duration,
+    },
+}
+
+/// What can end with an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    /// `fsync` and `fdatasync`.
+    Sync,
+    /// `write` and its kin.
+    Write,
+    /// `read` and its kin.
+    Read,
+}
+
+impl Operation {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Sync, Self::Write, Self::Read];
+
+    /// In words.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sync => "fsyncs",
+            Self::Write => "writes",
+            Self::Read => "reads",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Standing {
+    trouble: Trouble,
+    dice: Dice,
+    hits: u64,
+}
+
+/// How fsyncs end that are kept waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Pace {
+    /// In their time.
+    #[default]
+    Usual,
+    /// At once: a process that waits for a disk can be neither stopped nor killed.
+    Hurried,
+    /// Not at all: the processes are about to be killed, and the power fails.
+    Held,
+    /// At once, without having saved anything: the processes were killed, so that they do not see the answer, and the
+    /// power fails.
+    Powerless,
+}
+
+#[derive(Debug)]
+struct State {
+    standing: BTreeMap<FaultId, Standing>,
+    pace: Pace,
+    /// How long an fsync takes when nothing is wrong is drawn from this.
+    dice: Dice,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { standing: BTreeMap::new(), pace: Pace::default(), dice: Dice::new(0) }
+    }
+}
+
+/// Everything that is wrong with a disk at this moment.
+#[derive(Debug, Default)]
+pub(crate) struct Troubles {
+    state: Mutex<State>,
+    hurried: Condvar,
+}
+
+impl Troubles {
+    /// From now on this is wrong.
+    pub(crate) fn begin(&self, fault: FaultId, trouble: Trouble, seed: u64) {
+        self.lock().standing.insert(fault, Standing { trouble, dice: Dice::new(seed), hits: 0 });
+    }
+
+    /// From now on it is not; says how often it was met.
+    pub(crate) fn end(&self, fault: FaultId) -> Option<u64> {
+        let ended = self.lock().standing.remove(&fault);
+        ended.map(|standing| standing.hits)
+    }
+
+    /// How often it was met until now.
+    pub(crate) fn hits(&self, fault: FaultId) -> u64 {
+        self.lock().standing.get(&fault).map_or(0, |standing| standing.hits)
+    }
+
+    /// Says how fsyncs end from now on, those that wait included.
+    pub(crate) fn set_pace(&self, pace: Pace) {
+        self.lock().pace = pace;
+        self.hurried.notify_all();
+    }
+
+    /// Whether this operation ends with `EIO`.
+    pub(super) fn fails(&self, operation: Operation) -> bool {
+        self.meet(|trouble, dice| match trouble {
+            Trouble::Errors { of, one_in } => of == operation && dice.one_in(one_in),
+            Trouble::Full | Trouble::SlowSync { .. } => false,
+        })
+    }
+
+    /// Whether there is no space left.
+    pub(super) fn is_full(&self) -> bool {
+        self.meet(|trouble, _| trouble == Trouble::Full)
+    }
+
+    /// Whether what is saved is saved.
+    pub(super) fn has_power(&self) -> bool {
+        !matches!(self.lock().pace, Pace::Held | Pace::Powerless)
+    }
+
+    /// How long this fsync takes.
+    pub(super) fn delay(&self) -> Duration {
+        let usual = self.lock().dice.log_even(SYNC_SECONDS.0, SYNC_SECONDS.1);
+        let mut longest = Duration::from_secs_f64(usual);
+        self.meet(|trouble, dice| {
+            let Trouble::SlowSync { low, high } = trouble else { return false };
+            let delay = Duration::from_secs_f64(dice.even(low.as_secs_f64(), high.as_secs_f64()));
+            longest = longest.max(delay);
+            true
+        });
+        longest
+    }
+
+    /// Waits until a moment, unless there is a hurry; whether there still is power.
+    pub(super) fn wait(&self, until: Instant) -> bool {
+        let mut state = self.lock();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match state.pace {
+                Pace::Usual if left.is_zero() => return true,
+                Pace::Usual => {
+                    let waited = self.hurried.wait_timeout(state, left);
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                Pace::Hurried => return true,
+                Pace::Held => state = self.hurried.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Pace::Powerless => return false,
+            }
+        }
+    }
+
+    /// Asks everything that stands, and counts what was met.
+    fn meet(&self, mut met: impl FnMut(Trouble, &mut Dice) -> bool) -> bool {
+        let mut any = false;
+        for standing in self.lock().standing.values_mut() {
+            if met(standing.trouble, &mut standing.dice) {
+                standing.hits += 1;
+                any = true;
+            }
+        }
+        any
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Entries are whole after every single operation on them.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,202 @@
+//! Disks of nodes: they behave as file systems do, and a power failure takes what was not saved and nothing else.
+
+#[path = "common/cluster.rs"]
+mod cluster;
+#[path = "common/mod.rs"]
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cluster::{Ground, become_guardian_if_asked, guardian_command, has_role};
+use common::{eventually, n, within};
+use nemesis::{Disk, doctor};
+
+#[test]
+fn guardian_process() {
+    become_guardian_if_asked();
+}
+
+/// A node: writes files in its ways, says so, and waits.
+#[test]
+fn writer_process() {
+    if !has_role("writer") {
+        return;
+    }
+    let directory = PathBuf::from(std::env::var("DIRECTORY").unwrap());
+    let lines = |name: &str| -> String { (0..2000).map(|i| format!("{name} {i}\n")).collect() };
+    let open = || fs::OpenOptions::new().create(true).truncate(true).write(true).clone();
+    let mut saved = open().open(directory.join("saved")).unwrap();
+    for line in lines("saved").lines() {
+        writeln!(saved, "{line}").unwrap();
+    }
+    saved.sync_data().unwrap();
+    let dsync = open().custom_flags(libc::O_DSYNC).open(directory.join("dsync")).unwrap();
+    dsync.write_all_at(lines("dsync").as_bytes(), 0).unwrap();
+    fs::write(directory.join("new"), lines("replaced")).unwrap();
+    fs::rename(directory.join("new"), directory.join("replaced")).unwrap();
+    let unsaved = open().open(directory.join("unsaved")).unwrap();
+    unsaved.set_len(0).unwrap();
+    unsaved.sync_data().unwrap();
+    unsaved.write_all_at(lines("unsaved").as_bytes(), 0).unwrap();
+    println!("written");
+    std::thread::sleep(std::time::Duration::from_secs(3600));
+}
+
+/// A node with a disk of ours.
+struct Scene {
+    ground: Ground,
+    mount_point: PathBuf,
+    backing: PathBuf,
+}
+
+impl Scene {
+    /// `None`, said aloud, when this machine has no such disks.
+    async fn new() -> Option<Self> {
+        if let Err(reason) = doctor::disks(guardian_command()).await {
+            println!("SKIPPED: no disks of our own here: {reason}");
+            return None;
+        }
+        let ground = Ground::new().await;
+        let (mount_point, backing) =
+            (ground.directory.path().join("data"), ground.directory.path().join("disk"));
+        fs::create_dir(&mount_point).unwrap();
+        fs::create_dir(&backing).unwrap();
+        Some(Self { ground, mount_point, backing })
+    }
+
+    fn add_disk(&self) {
+        let disk = Disk::new(self.mount_point.clone(), self.backing.clone());
+        self.ground.processes.set_disk(&n(1), disk);
+    }
+
+    async fn with_writer() -> Option<Self> {
+        let scene = Self::new().await?;
+        let own = std::env::current_exe().unwrap();
+        let arguments = ["writer", "writer_process", "--exact", "--nocapture"];
+        let variables = [
+            (cluster::ROLE, "writer".to_owned()),
+            ("DIRECTORY", scene.mount_point.to_str().unwrap().to_owned()),
+        ];
+        scene.ground.add_with(&n(1), own.to_str().unwrap(), &arguments, &variables).await.unwrap();
+        scene.add_disk();
+        Some(scene)
+    }
+
+    async fn with_shell(script: &str) -> Option<Self> {
+        let scene = Self::new().await?;
+        let script = format!("set -e; cd {}; {script}", scene.mount_point.display());
+        scene.ground.add_shell(&n(1), &script).await.unwrap();
+        scene.add_disk();
+        Some(scene)
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.ground.log(&n(1))).unwrap_or_default()
+    }
+
+    /// Starts the node and waits until it says so.
+    async fn start_until(&self, word: &str) {
+        let before = self.log().matches(word).count();
+        self.ground.processes.launch(&n(1)).await.unwrap();
+        let says_so = || {
+            assert!(self.ground.processes.identity(&n(1)).is_some(), "it ended: {}", self.log());
+            self.log().matches(word).count() > before
+        };
+        eventually(word, says_so).await;
+    }
+
+    /// Kills the node and fails the power of its disk; what was lost.
+    async fn fail_power(&self, seed: u64) -> nemesis::disk::Loss {
+        let processes = &self.ground.processes;
+        let identity = processes.kill_powerless(&n(1)).await.unwrap();
+        within(processes.ended(&n(1), identity)).await.unwrap();
+        processes.cut_power(&n(1), seed).await.unwrap().unwrap()
+    }
+
+    fn read(&self, name: &str) -> String {
+        String::from_utf8_lossy(&fs::read(self.backing.join(name)).unwrap()).into_owned()
+    }
+}
+
+#[tokio::test]
+async fn power_failure_takes_what_was_not_saved_and_nothing_else() {
+    let Some(scene) = Scene::with_writer().await else { return };
+    let whole = |name: &str| -> String { (0..2000).map(|i| format!("{name} {i}\n")).collect() };
+    // ext4 promises to write a file before it replaces another.
+    fs::write(scene.backing.join("replaced"), "old").unwrap();
+    let mut left = BTreeSet::new();
+    for seed in 0..12 {
+        scene.start_until("written").await;
+        let loss = scene.fail_power(seed).await;
+        for name in ["saved", "dsync", "replaced"] {
+            assert_eq!(scene.read(name), whole(name), "{name}, seed {seed}");
+        }
+        let unsaved = scene.read("unsaved");
+        assert_eq!(loss.is_none(), unsaved == whole("unsaved"), "{loss}");
+        left.insert(unsaved);
+    }
+    assert!(left.contains(""), "sometimes nothing was written");
+    assert!(
+        left.iter().any(|left| left.contains("unsaved 9\n") && *left != whole("unsaved")),
+        "sometimes a part was"
+    );
+}
+
+#[tokio::test]
+async fn killed_process_loses_nothing() {
+    let Some(scene) = Scene::with_writer().await else { return };
+    scene.start_until("written").await;
+    let processes = &scene.ground.processes;
+    let identity = processes.kill(&n(1)).await.unwrap();
+    within(processes.ended(&n(1), identity)).await.unwrap();
+    assert!(scene.read("unsaved").ends_with("unsaved 1999\n"));
+}
+
+/// What a shell does to files, and what it sees of them afterwards.
+const USES: &str = "
+    mkdir -p a/b; echo one > a/one; echo two >> a/one; cp a/one a/b/two; mv a/b/two a/three; ln a/three a/b/four
+    ln -s a/one link; dd if=/dev/zero of=zeroes bs=1000 count=300 2>/dev/null; truncate -s 12345 zeroes
+    printf x | dd of=zeroes bs=1 seek=20000 conv=notrunc 2>/dev/null; chmod 600 a/one; touch -d @1000000000 a/one
+    mkfifo pipe; rm a/three; mkdir gone; rmdir gone; echo short > replaced; echo longer text > t; mv t replaced
+    for i in $(seq 300); do echo $i > many$i; done; rm many1*; fallocate -l 5000 room; echo v > x; exec 3>>x; rm x; echo w >&3
+    find . | sort; find . -type f | sort | xargs cksum; readlink link; cat link; stat -c '%n %s %a %h %Y' a/one; stat -c '%n %s %a %h' a/b/four
+";
+
+#[tokio::test]
+async fn disk_behaves_like_any_other() {
+    let Some(scene) = Scene::with_shell(&format!("{USES} echo finished; sleep 3600")).await else { return };
+    scene.start_until("finished").await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let output = Command::new("sh").args(["-e", "-c", USES]).current_dir(&elsewhere).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let expected = String::from_utf8(output.stdout).unwrap();
+    let (seen, expected) = (scene.log(), format!("{expected}finished\n"));
+    let different = seen.lines().zip(expected.lines()).find(|(seen, expected)| seen != expected);
+    assert_eq!((different, seen.lines().count()), (None, expected.lines().count()));
+    assert!(expected.lines().count() > 300);
+}
+
+#[tokio::test]
+async fn nobody_else_sees_the_disk() {
+    let Some(scene) = Scene::with_shell("echo inside > file; echo ready; sleep 3600").await else { return };
+    scene.start_until("ready").await;
+    let mounts = |pid: &str| fs::read_to_string(Path::new("/proc").join(pid).join("mountinfo")).unwrap();
+    let name = scene.mount_point.to_str().unwrap();
+    let node = scene.ground.processes.identity(&n(1)).unwrap().pid.to_string();
+    assert!(mounts(&node).contains(name));
+    assert!(!mounts("self").contains(name));
+    assert_eq!(fs::read_dir(&scene.mount_point).unwrap().count(), 0);
+    assert_eq!(scene.read("file"), "inside\n");
+    scene.ground.processes.shutdown().await.unwrap();
+    assert_eq!(
+        fs::read_to_string(scene.mount_point.join("file")).unwrap(),
+        "inside\n",
+        "after the run it is there"
+    );
+    assert!(!scene.backing.exists());
+}
