@@ -84,14 +84,14 @@ const PTRACE: Mechanism = Mechanism {
 };
 const FUSE: Mechanism = Mechanism {
     name: "disks (FUSE)",
-    used_for: "power",
+    used_for: "power, disk-error, disk-full, slow-disk",
     remedy: "needs /dev/fuse, readable and writable (containers must be given the device), and root or unprivileged \
              user namespaces (kernel.apparmor_restrict_unprivileged_userns, kernel.unprivileged_userns_clone, \
              user.max_user_namespaces)",
 };
 const USER_NAMESPACES: Mechanism = Mechanism {
     name: "user namespaces",
-    used_for: "power, without root",
+    used_for: "disks without root",
     remedy: "allow unprivileged user namespaces (kernel.apparmor_restrict_unprivileged_userns, \
              kernel.unprivileged_userns_clone, user.max_user_namespaces)",
 };

@@ -46,13 +46,19 @@ pub enum Kind {
     BlackHole,
     /// Disks lose what was not saved, together with the processes.
     Power,
+    /// Disks fail some operations.
+    DiskError,
+    /// Disks have no space left.
+    DiskFull,
+    /// Disks take long to save.
+    SlowDisk,
     /// A command of the user's.
     Command,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Kill,
         Self::Pause,
         Self::Partition,
@@ -65,6 +71,9 @@ impl Kind {
         Self::Reset,
         Self::BlackHole,
         Self::Power,
+        Self::DiskError,
+        Self::DiskFull,
+        Self::SlowDisk,
         Self::Command,
     ];
 
@@ -83,6 +92,9 @@ impl Kind {
             Self::Reset => "reset",
             Self::BlackHole => "black-hole",
             Self::Power => "power",
+            Self::DiskError => "disk-error",
+            Self::DiskFull => "disk-full",
+            Self::SlowDisk => "slow-disk",
             Self::Command => "command",
         }
     }
@@ -94,7 +106,7 @@ impl Kind {
 
     /// Whether the nodes' data must lie on disks of ours.
     pub fn needs_disks(self) -> bool {
-        self == Self::Power
+        matches!(self, Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk)
     }
 
     /// How it is written on the command line.
@@ -124,6 +136,9 @@ impl Kind {
                 "lets bytes and connections vanish between nodes, or between clients and a node"
             }
             Self::Power => "fails the power of nodes: processes are killed, and writes without fsync lost",
+            Self::DiskError => "lets fsyncs or writes of nodes end with an I/O error",
+            Self::DiskFull => "leaves no space on the disks of nodes",
+            Self::SlowDisk => "makes the fsyncs of nodes slow",
             Self::Command => "executes `FILE start` and `FILE end`, with the chosen nodes in SHAKEDOWN_NODES",
         }
     }
@@ -134,7 +149,9 @@ impl Kind {
             Self::Kill | Self::Pause | Self::Term | Self::CrashLoop | Self::RollingRestart | Self::Starve => {
                 "nothing"
             }
-            Self::Power => "/dev/fuse, and root or unprivileged user namespaces",
+            Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk => {
+                "/dev/fuse, and root or unprivileged user namespaces"
+            }
             Self::Command => "an executable file",
             Self::Upgrade => "another executable of the target (--upgrade-to)",
             Self::Partition | Self::Latency | Self::Reset | Self::BlackHole => {

@@ -22,6 +22,7 @@ mod crash_loop;
 pub mod diag;
 mod dice;
 pub mod disk;
+mod disk_fault;
 pub mod doctor;
 mod endpoint;
 mod fault;

@@ -7,7 +7,8 @@
 //! It knows nothing of readiness or leadership; that takes knowledge of the target.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +74,10 @@ struct NodeState {
     /// Whether `SIGTERM` was asked for.
     term_licensed: bool,
     last_end: Option<(Identity, ExitStatus)>,
+    /// Since when ends and log lines are not held against it: the lengths of its logs at that time.
+    excused: Option<[u64; 2]>,
+    /// The parts of its logs that are not held against it: file, begin and end.
+    excused_logs: Vec<(PathBuf, Range<u64>)>,
     /// How often the node was started.
     starts: u32,
     /// Held by whoever changes the process, so that a restart and a pause do not cross.
@@ -155,6 +160,28 @@ impl Processes {
         let Some(disk) = self.disk(node) else { return Ok(None) };
         let cut = disk.cut(&self.guardian, seed).await;
         cut.map(Some).map_err(|source| ProcessError::Disk { node: node.clone(), source })
+    }
+
+    /// From now on the node may end, and say why, without being blamed.
+    pub(crate) fn excuse(&self, node: &NodeId) {
+        self.modify(node, |state| state.excused = Some(state.logs().map(length)));
+    }
+
+    /// From now on it is blamed again.
+    pub(crate) fn no_longer_excuse(&self, node: &NodeId) {
+        self.modify(node, |state| {
+            let Some(begins) = state.excused.take() else { return };
+            let parts = state.logs().map(|log| (log.to_owned(), length(log)));
+            let parts = parts.into_iter().zip(begins);
+            state.excused_logs.extend(parts.map(|((log, end), begin)| (log, begin..end)));
+        });
+    }
+
+    /// The parts of a log of a node, in bytes, that are not held against it.
+    pub fn excused_parts(&self, log: &Path) -> Vec<Range<u64>> {
+        let state = self.state.borrow();
+        let parts = state.nodes.values().flat_map(|node| &node.excused_logs);
+        parts.filter(|(file, _)| file == log).map(|(_, part)| part.clone()).collect()
     }
 
     fn set_pace(&self, node: &NodeId, pace: Pace) {
@@ -405,7 +432,16 @@ impl Processes {
     }
 }
 
+/// The length of a file in bytes.
+fn length(file: &Path) -> u64 {
+    std::fs::metadata(file).map_or(0, |metadata| metadata.len())
+}
+
 impl NodeState {
+    fn logs(&self) -> [&Path; 2] {
+        [&self.command.stdout, &self.command.stderr]
+    }
+
     fn new(command: NodeCommand) -> Self {
         Self {
             command,
@@ -415,6 +451,8 @@ impl NodeState {
             kill_licensed: false,
             term_licensed: false,
             last_end: None,
+            excused: None,
+            excused_logs: Vec::new(),
             starts: 0,
             turn: Arc::default(),
         }
@@ -488,7 +526,8 @@ impl State {
     fn licenses(&self, node: &NodeId, status: ExitStatus) -> bool {
         let asked = |read: fn(&NodeState) -> bool| self.nodes.get(node).is_some_and(read);
         let killed = self.closing || asked(|state| state.kill_licensed);
-        (killed && status == ExitStatus::KILLED)
+        asked(|state| state.excused.is_some())
+            || (killed && status == ExitStatus::KILLED)
             || (asked(|state| state.term_licensed) && status.is_orderly())
     }
 }

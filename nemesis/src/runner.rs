@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::command::Command;
 use crate::crash_loop::CrashLoop;
+use crate::disk_fault::DiskFault;
 use crate::fault::{Fault, FaultError, Request, Scope, Standing};
 use crate::kill::Kill;
 use crate::latency::Latency;
@@ -122,6 +123,9 @@ impl<C: Cluster> Runner<C> {
         record.count(|tally| tally.planned += 1);
         match kind {
             Kind::Kill | Kind::Term | Kind::Power => record.live_as::<Kill>(&scheduled).await,
+            Kind::DiskError | Kind::DiskFull | Kind::SlowDisk => {
+                record.live_as::<DiskFault>(&scheduled).await;
+            }
             Kind::Pause => record.live_as::<Pause>(&scheduled).await,
             Kind::Partition | Kind::BlackHole => record.live_as::<Partition>(&scheduled).await,
             Kind::Latency => record.live_as::<Latency>(&scheduled).await,

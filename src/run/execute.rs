@@ -1,5 +1,6 @@
 //! The part of a run in which time passes: start, load and faults, heal, recovery, final reads, end.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -226,7 +227,8 @@ impl Run<'_> {
     async fn collect_logs(&self, cluster: &RunCluster) {
         let forbidden = cluster.target.forbidden_log();
         let (paths, nodes) = (&self.open.paths, self.plan.node_ids());
-        for event in logs::search(paths, &nodes, forbidden, self.recorder.clock().now()) {
+        let excused = |log: &Path| cluster.processes.excused_parts(log);
+        for event in logs::search(paths, &nodes, forbidden, excused, self.recorder.clock().now()) {
             self.recorder.run_event(event).await;
         }
     }

@@ -108,6 +108,9 @@ impl DiskFilesystem {
         if self.troubles.fails(Operation::Write) {
             return Err(rustix::io::Errno::IO.into());
         }
+        if self.troubles.is_thin_and_full() {
+            return Err(rustix::io::Errno::NOSPC.into());
+        }
         // What lies within the file has its space already; of the rest nothing fits.
         if offset + data.len() as u64 > size && self.troubles.is_full() {
             let room = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
@@ -366,9 +369,6 @@ impl Filesystem for DiskFilesystem {
     ) {
         let read = || -> io::Result<Vec<u8>> {
             let inode = self.inodes.get(ino.0)?;
-            if self.troubles.fails(Operation::Read) {
-                return Err(rustix::io::Errno::IO.into());
-            }
             let mut bytes = vec![0; size as usize];
             let mut filled = 0;
             while filled < bytes.len() {
@@ -391,7 +391,7 @@ impl Filesystem for DiskFilesystem {
         offset: u64,
         data: &[u8],
         _: WriteFlags,
-        flags: OpenFlags,
+        _: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {

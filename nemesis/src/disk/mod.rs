@@ -31,7 +31,7 @@ use filesystem::DiskFilesystem;
 use inodes::Inodes;
 
 pub use image::Loss;
-pub(crate) use trouble::{Pace, Troubles};
+pub(crate) use trouble::{Operation, Pace, Trouble, Troubles};
 
 /// Why a disk cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -76,9 +76,9 @@ impl Disk {
         Self { mount_point, backing, troubles: Arc::default(), mounted: Mutex::default() }
     }
 
-    /// Where the files are whatever is mounted.
-    pub fn backing(&self) -> &Path {
-        &self.backing
+    /// Where processes of the run see it.
+    pub(crate) fn mount_point(&self) -> &Path {
+        &self.mount_point
     }
 
     /// What is wrong with it at this moment.

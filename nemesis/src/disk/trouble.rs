@@ -1,7 +1,10 @@
-//! What a disk does wrong while faults stand: errors, no space, slow fsyncs.
+//! What a disk does wrong while faults stand: errors, no space, slow fsyncs. Reads are not among it: most are answered from
+//! the kernel's memory, as on any machine.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+#[cfg(test)]
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::dice::Dice;
@@ -14,15 +17,18 @@ const SYNC_SECONDS: (f64, f64) = (0.000_5, 0.005);
 /// One thing that a disk does wrong.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Trouble {
-    /// Some fsyncs, reads or writes end with `EIO`.
+    /// Some fsyncs or writes end with `EIO`.
     Errors {
         /// Which.
         of: Operation,
         /// One in so many.
         one_in: usize,
     },
-    /// Whatever needs space ends with `ENOSPC`; a write may be short instead, once.
-    Full,
+    /// Whatever needs space ends with `ENOSPC`; a write of which a part lies within the file is short.
+    Full {
+        /// What has space already needs it again when it is written: copy on write, or thin provisioning.
+        thin: bool,
+    },
     /// An fsync takes as long as this, evenly drawn.
     SlowSync {
         /// At least.
@@ -39,20 +45,14 @@ pub(crate) enum Operation {
     Sync,
     /// `write` and its kin.
     Write,
-    /// `read` and its kin.
-    Read,
 }
 
 impl Operation {
-    /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Sync, Self::Write, Self::Read];
-
     /// In words.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Sync => "fsyncs",
             Self::Write => "writes",
-            Self::Read => "reads",
         }
     }
 }
@@ -127,18 +127,23 @@ impl Troubles {
     pub(super) fn fails(&self, operation: Operation) -> bool {
         self.meet(|trouble, dice| match trouble {
             Trouble::Errors { of, one_in } => of == operation && dice.one_in(one_in),
-            Trouble::Full | Trouble::SlowSync { .. } => false,
+            Trouble::Full { .. } | Trouble::SlowSync { .. } => false,
         })
     }
 
     /// Whether there is no space left.
     pub(super) fn is_full(&self) -> bool {
-        self.meet(|trouble, _| trouble == Trouble::Full)
+        self.meet(|trouble, _| matches!(trouble, Trouble::Full { .. }))
     }
 
     /// Whether what is saved is saved.
     pub(super) fn has_power(&self) -> bool {
         !matches!(self.lock().pace, Pace::Held | Pace::Powerless)
+    }
+
+    /// Whether there is no space left to write again what was written before.
+    pub(super) fn is_thin_and_full(&self) -> bool {
+        self.meet(|trouble, _| trouble == Trouble::Full { thin: true })
     }
 
     /// How long this fsync takes.
@@ -187,5 +192,36 @@ impl Troubles {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Entries are whole after every single operation on them.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_is_let_go_when_there_is_a_hurry_and_saves_nothing_without_power() {
+        for (pace, saves) in [(Pace::Hurried, true), (Pace::Powerless, false)] {
+            let troubles = Troubles::default();
+            let far_away = Instant::now() + Duration::from_secs(3600);
+            thread::scope(|scope| {
+                let waiting = scope.spawn(|| troubles.wait(far_away));
+                troubles.set_pace(Pace::Held);
+                assert!(!waiting.is_finished());
+                troubles.set_pace(pace);
+                assert_eq!(waiting.join().unwrap(), saves, "{pace:?}");
+            });
+        }
+    }
+
+    #[test]
+    fn rates_are_kept_and_what_is_met_is_counted() {
+        let troubles = Troubles::default();
+        troubles.begin(FaultId(1), Trouble::Errors { of: Operation::Sync, one_in: 4 }, 7);
+        let failed = (0..1000).filter(|_| troubles.fails(Operation::Sync)).count();
+        assert!((180..320).contains(&failed), "{failed}");
+        assert!(!troubles.fails(Operation::Write));
+        assert_eq!(troubles.end(FaultId(1)), Some(failed as u64));
+        assert!(!troubles.fails(Operation::Sync));
     }
 }

@@ -114,6 +114,8 @@ fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
         Kind::Latency | Kind::Reset => &["all", "some", "leader"],
         Kind::CrashLoop => &["leader", "leader", "one", "minority", "all"],
         Kind::RollingRestart | Kind::Upgrade => &["all"],
+        Kind::DiskError | Kind::DiskFull => &["leader", "leader", "one", "minority"],
+        Kind::SlowDisk => &["leader", "leader", "one", "minority", "majority", "all"],
         Kind::Command => &["one", "leader", "all"],
         Kind::Starve => &["leader", "leader", "one", "minority", "majority"],
     };

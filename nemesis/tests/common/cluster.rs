@@ -1,6 +1,7 @@
 //! Real processes under a real guardian, which is this test binary executed again.
 
 #![allow(dead_code, reason = "every test binary uses its own part")]
+#![allow(unsafe_code, reason = "a guardian begins before the test harness starts threads")]
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,14 +23,25 @@ const GUARDIAN_TEST: &str = "guardian_process";
 /// Executes one test of this binary in another role.
 pub(crate) fn role_command(test: &str, role: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    // One thread: a guardian must not have more.
-    command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(ROLE, role);
+    command.args([test, "--exact", "--nocapture"]).env(ROLE, role);
     command
 }
 
 pub(crate) fn guardian_command() -> Command {
     role_command(GUARDIAN_TEST, "guardian")
 }
+
+/// A guardian must not have a second thread, and the test harness has started one when it comes to a test.
+#[used]
+// SAFETY: the C library calls what is in this section with the process as it is at the beginning of `main`; the function
+// uses nothing that the runtime sets up later.
+#[unsafe(link_section = ".init_array")]
+static AT_THE_BEGINNING: extern "C" fn() = {
+    extern "C" fn begin() {
+        become_guardian_if_asked();
+    }
+    begin
+};
 
 /// The body of the test [`GUARDIAN_TEST`]: a guardian if asked for, else nothing.
 pub(crate) fn become_guardian_if_asked() {

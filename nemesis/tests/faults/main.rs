@@ -4,6 +4,7 @@
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
+mod disks;
 mod links;
 mod processes;
 mod scene;
@@ -27,7 +28,7 @@ fn guardian_process() {
 }
 
 /// A node: accepts connections on one address, and sends a byte to each peer again and again. It ends at once when it
-/// finds a poison file.
+/// finds a poison file. If it has a directory for data it writes there.
 #[test]
 fn node_process() {
     if !has_role("node") {
@@ -35,6 +36,9 @@ fn node_process() {
     }
     if std::path::Path::new(&variable("POISON")).exists() {
         std::process::exit(7);
+    }
+    if std::path::Path::new(&variable("DATA")).exists() {
+        std::thread::spawn(|| disks::write(&variable("DATA")));
     }
     for peer in variable("PEERS").split(',').filter(|peer| !peer.is_empty()) {
         let peer: SocketAddr = peer.parse().unwrap();
@@ -230,7 +234,7 @@ async fn lost_guardian_is_not_blamed_on_the_nodes() {
 async fn planned_schedule_ends_with_a_whole_cluster() {
     let mut scene = Scene::new().await;
     let limit = Duration::from_secs(15);
-    let alone = |kind: &Kind| ![Kind::Upgrade, Kind::Command].contains(kind);
+    let alone = |kind: &Kind| ![Kind::Upgrade, Kind::Command].contains(kind) && !kind.needs_disks();
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(alone).collect();
     let nemeses: Vec<Nemesis> = kinds.iter().copied().map(Nemesis::from).collect();
     let faults = schedule::plan(&nemeses, 5, limit, Duration::from_millis(100), NODES);

@@ -15,7 +15,7 @@ use nemesis::runner::{Summary, run};
 use nemesis::{Cluster, Endpoint, Kind, Links, Processes, Upgrade};
 use tokio::sync::watch;
 
-use crate::cluster::{Ground, ROLE};
+use crate::cluster::{Ground, ROLE, guardian_command};
 use crate::common::{LIMIT, n, within};
 
 pub(crate) const NODES: usize = 3;
@@ -98,6 +98,28 @@ impl Scene {
         scene
     }
 
+    /// The same with nodes that write to disks of ours; `None`, said aloud, when this machine has no such disks.
+    pub(crate) async fn with_disks() -> Option<Self> {
+        if let Err(reason) = nemesis::doctor::disks(guardian_command()).await {
+            println!("SKIPPED: no disks of our own here: {reason}");
+            return None;
+        }
+        let scene = Self::not_started().await;
+        for i in 1..=NODES {
+            let (data, backing) = (scene.data(i), scene.ground.directory.path().join(format!("{i}.disk")));
+            std::fs::create_dir(&data).unwrap();
+            std::fs::create_dir(&backing).unwrap();
+            scene.cluster.processes.set_disk(&n(i), nemesis::Disk::new(data, backing));
+            scene.cluster.processes.launch(&n(i)).await.unwrap();
+        }
+        scene.flows().await;
+        Some(scene)
+    }
+
+    fn data(&self, node: usize) -> PathBuf {
+        self.ground.directory.path().join(format!("{node}.data"))
+    }
+
     pub(crate) async fn not_started() -> Self {
         let ground = Ground::new().await;
         let links = Links::new(ground.processes.registry().clone()).await.unwrap();
@@ -178,9 +200,16 @@ impl Ground {
     pub(crate) async fn add_beating(&self, node: &NodeId, listen: SocketAddr, peers: &[SocketAddr]) {
         let own = std::env::current_exe().unwrap();
         let peers = peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let data = self.directory.path().join(format!("{}.data", node.0.trim_start_matches('n')));
+        let data = data.to_str().unwrap().to_owned();
         let poison = self.directory.path().join("poison").to_str().unwrap().to_owned();
-        let variables =
-            [(ROLE, "node".to_owned()), ("LISTEN", listen.to_string()), ("PEERS", peers), ("POISON", poison)];
+        let variables = [
+            (ROLE, "node".to_owned()),
+            ("LISTEN", listen.to_string()),
+            ("PEERS", peers),
+            ("POISON", poison),
+            ("DATA", data),
+        ];
         let arguments = ["node", "node_process", "--exact", "--nocapture"];
         self.add_with(node, own.to_str().unwrap(), &arguments, &variables).await.unwrap();
     }
