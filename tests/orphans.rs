@@ -1,4 +1,4 @@
-//! `kill -9` of the orchestrator, or of the guardian, at any moment leaves no process and no socket behind.
+//! `kill -9` of the orchestrator, or of the guardian, at any moment leaves no process, no socket and no mount behind.
 //!
 //! How many moments are tried is SHAKEDOWN_KILLS (each for orchestrator and guardian); the acceptance runs try 50.
 
@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use common::{SHAKEDOWN, script};
@@ -28,10 +29,23 @@ fn messy_server(dir: &Path) -> std::path::PathBuf {
     script(&dir.join("messy"), &text)
 }
 
+/// Whether this machine has disks of our own.
+fn has_disks() -> bool {
+    static FOUND: LazyLock<bool> = LazyLock::new(|| {
+        let output = Command::new(SHAKEDOWN).arg("doctor").output().expect("the doctor comes");
+        let found = String::from_utf8_lossy(&output.stdout).contains("yes  disks (FUSE)");
+        if !found {
+            println!("SKIPPED: orphans of disks; see `shakedown doctor`");
+        }
+        found
+    });
+    *FOUND
+}
+
 fn start(dir: &Path) -> Child {
     let server = messy_server(dir);
-    let arguments =
-        ["run", "--nodes", "3", "--time-limit", "30s", "--nemesis", "pause,kill,partition", "--binary"];
+    let nemesis = if has_disks() { "pause,kill,partition,power,slow-disk" } else { "pause,kill,partition" };
+    let arguments = ["run", "--nodes", "3", "--time-limit", "30s", "--nemesis", nemesis, "--binary"];
     Command::new(SHAKEDOWN)
         .args(arguments)
         .arg(server)

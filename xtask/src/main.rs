@@ -1,14 +1,16 @@
 //! `cargo xtask`: what continuous integration runs, for developers too.
 //!
 //! * `ci`: format, lints, house rules, documentation, the Go program of the benchmarks where there is Go, tests of the
-//!   mutants, and the acceptance runs
+//!   mutants, the tests of the faults without privileges, and the acceptance runs
 //! * `tidy`: the house rules alone
+//! * `unprivileged`: the tests of the faults as an account that may nothing
 //! * `acceptance`: the real runs alone
 //! * `bench checker`: our checker beside Porcupine, see `bench/README.md`
 
 mod acceptance;
 mod bench;
 mod tidy;
+mod unprivileged;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -22,9 +24,10 @@ fn main() -> ExitCode {
         Some("ci") => ci(),
         Some("tidy") => tidy::check(root()),
         Some("acceptance") => acceptance::run(root()),
+        Some("unprivileged") => unprivileged::run(root()),
         Some("bench") => bench::run(root(), &arguments[1..]),
         Some(bench::CHILD) => bench::child(&arguments[1..]),
-        _ => Err(anyhow::anyhow!("usage: cargo xtask ci | tidy | acceptance | bench checker")),
+        _ => Err(anyhow::anyhow!("usage: cargo xtask ci | tidy | unprivileged | acceptance | bench checker")),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -50,6 +53,7 @@ fn ci() -> anyhow::Result<()> {
         println!("== Go program of the benchmarks: skipped");
     }
     step("tests of the mutants", || cargo(&["test", "--release", "-p", "node", "--features", "mutants"]))?;
+    step("tests without privileges", || unprivileged::run(root()))?;
     step("acceptance", || acceptance::run(root()))?;
     if !has_go {
         println!("== passed, but without the Go program of the benchmarks: there is no Go on this machine");

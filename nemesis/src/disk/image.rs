@@ -8,6 +8,7 @@
 //! An fsync that fails leaves its pages lost for good: the kernel takes them for clean, so the next fsync
 //! does not write them (they are when they are written again). Zero pages, and what lies beyond the end, cost no memory.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
@@ -133,8 +134,8 @@ impl Image {
         let layer = self.present_layer(size);
         let end = offset.saturating_add(length).div_ceil(PAGE_BYTES);
         for page in offset / PAGE_BYTES..end {
-            if !layer.pages.contains_key(&page) {
-                layer.pages.insert(page, Page::read(file, size, page)?);
+            if let Entry::Vacant(first) = layer.pages.entry(page) {
+                first.insert(Page::read(file, size, page)?);
             }
         }
         Ok(())
