@@ -26,6 +26,18 @@ pub struct Upgrade {
     pub path: PathBuf,
 }
 
+/// Something that an operator does to a running system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Hands leadership over to a node.
+    Transfer {
+        /// Who shall lead.
+        to: NodeId,
+    },
+    /// One that the system calls by this name.
+    Named(String),
+}
+
 /// A running cluster, whatever it is.
 pub trait Cluster: Send + Sync + 'static {
     /// The processes of the nodes.
@@ -43,6 +55,18 @@ pub trait Cluster: Send + Sync + 'static {
     /// What nodes can be upgraded to; `None` when nothing was given.
     fn upgrade(&self) -> Option<Upgrade> {
         None
+    }
+
+    /// Has a node do what an operator can ask it for; says what it did.
+    ///
+    /// # Errors
+    /// Says why it did nothing; the next try may end otherwise.
+    fn operate(
+        &self,
+        _operation: &Operation,
+        _node: &NodeId,
+    ) -> impl Future<Output = Result<String, String>> + Send {
+        std::future::ready(Err("this system offers no operations".to_owned()))
     }
 
     /// The time in which the system notices a failure: its election timeout. Durations of faults scale with it.

@@ -52,13 +52,17 @@ pub enum Kind {
     DiskFull,
     /// Disks take long to save.
     SlowDisk,
+    /// Leadership is handed over.
+    Transfer,
+    /// Something that an operator of the system does.
+    Operation,
     /// A command of the user's.
     Command,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Kill,
         Self::Pause,
         Self::Partition,
@@ -74,6 +78,8 @@ impl Kind {
         Self::DiskError,
         Self::DiskFull,
         Self::SlowDisk,
+        Self::Transfer,
+        Self::Operation,
         Self::Command,
     ];
 
@@ -95,13 +101,15 @@ impl Kind {
             Self::DiskError => "disk-error",
             Self::DiskFull => "disk-full",
             Self::SlowDisk => "slow-disk",
+            Self::Transfer => "transfer",
+            Self::Operation => "operation",
             Self::Command => "command",
         }
     }
 
     /// Whether it must be told what it is about: `command:FILE`.
     pub fn takes_argument(self) -> bool {
-        self == Self::Command
+        matches!(self, Self::Command | Self::Operation)
     }
 
     /// Whether the nodes' data must lie on disks of ours.
@@ -113,6 +121,7 @@ impl Kind {
     pub fn usage(self) -> &'static str {
         match self {
             Self::Command => "command:FILE",
+            Self::Operation => "operation:NAME",
             other => other.name(),
         }
     }
@@ -139,6 +148,8 @@ impl Kind {
             Self::DiskError => "lets fsyncs or writes of nodes end with an I/O error",
             Self::DiskFull => "leaves no space on the disks of nodes",
             Self::SlowDisk => "makes the fsyncs of nodes slow",
+            Self::Transfer => "asks the leader to hand leadership over to another node",
+            Self::Operation => "has a node do what its operator can ask for: compact, defragment, snapshot",
             Self::Command => "executes `FILE start` and `FILE end`, with the chosen nodes in SHAKEDOWN_NODES",
         }
     }
@@ -152,6 +163,7 @@ impl Kind {
             Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk => {
                 "/dev/fuse, and root or unprivileged user namespaces"
             }
+            Self::Transfer | Self::Operation => "a target that offers it",
             Self::Command => "an executable file",
             Self::Upgrade => "another executable of the target (--upgrade-to)",
             Self::Partition | Self::Latency | Self::Reset | Self::BlackHole => {

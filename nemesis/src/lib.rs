@@ -32,6 +32,7 @@ mod kill;
 mod latency;
 pub mod links;
 mod nemesis;
+mod operation;
 mod partition;
 mod patrol;
 mod pause;
@@ -49,7 +50,7 @@ mod starve;
 mod victims;
 
 pub use audit::Bypass;
-pub use cluster::{Cluster, Upgrade};
+pub use cluster::{Cluster, Operation, Upgrade};
 pub use disk::Disk;
 pub use endpoint::{Endpoint, Link, NoLink};
 pub use fault::{FaultError, Kind};

@@ -22,6 +22,7 @@ use crate::fault::{Fault, FaultError, Request, Scope, Standing};
 use crate::kill::Kill;
 use crate::latency::Latency;
 use crate::links::FaultId;
+use crate::operation::Operate;
 use crate::partition::Partition;
 use crate::patrol::Patrol;
 use crate::pause::Pause;
@@ -126,6 +127,7 @@ impl<C: Cluster> Runner<C> {
             Kind::DiskError | Kind::DiskFull | Kind::SlowDisk => {
                 record.live_as::<DiskFault>(&scheduled).await;
             }
+            Kind::Transfer | Kind::Operation => record.live_as::<Operate>(&scheduled).await,
             Kind::Pause => record.live_as::<Pause>(&scheduled).await,
             Kind::Partition | Kind::BlackHole => record.live_as::<Partition>(&scheduled).await,
             Kind::Latency => record.live_as::<Latency>(&scheduled).await,

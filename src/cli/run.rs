@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use checker::Expect;
-use nemesis::Kind;
-use targets::Executable;
+use nemesis::{Kind, Nemesis};
+use targets::{Executable, Target};
 use workloads::Reads;
 
 use super::usage;
@@ -88,6 +88,7 @@ fn plan(args: Args) -> anyhow::Result<Plan> {
     let nemeses = parse_nemeses(&nemesis).map_err(usage)?;
     let asks_for_upgrade = nemeses.iter().any(|nemesis| nemesis.kind() == Kind::Upgrade);
     upgrade(asks_for_upgrade, args.upgrade_to.is_some())?;
+    operations(&*target, &nemeses)?;
     args.expect.parse::<Expect>().map_err(|e| usage(format!("--expect {}: {e}", args.expect)))?;
     reads(&args.read_consistency)?;
     if !(1..=NODE_LIMIT).contains(&args.nodes) {
@@ -133,6 +134,29 @@ fn upgrade(asked_for: bool, given: bool) -> anyhow::Result<()> {
         (false, true) => Err(usage("--upgrade-to: only the nemesis `upgrade` uses it; add it to --nemesis")),
         _ => Ok(()),
     }
+}
+
+/// Operations that the target does not offer.
+fn operations(target: &dyn Target, nemeses: &[Nemesis]) -> anyhow::Result<()> {
+    let offered = target.operations();
+    let has_none = target.operator().is_none();
+    for nemesis in nemeses {
+        let unknown = match (nemesis.kind(), nemesis.argument()) {
+            (Kind::Transfer, _) => has_none,
+            (Kind::Operation, Some(name)) => !offered.contains(&name),
+            _ => false,
+        };
+        if unknown {
+            let (name, offered) = (target.name(), offered.join(", "));
+            return Err(usage(match has_none {
+                true => format!("--nemesis {nemesis}: the target `{name}` offers no operations"),
+                false => {
+                    format!("--nemesis {nemesis}: the target `{name}` offers operation:NAME with {offered}")
+                }
+            }));
+        }
+    }
+    Ok(())
 }
 
 fn reads(name: &str) -> anyhow::Result<()> {

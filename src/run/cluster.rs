@@ -15,8 +15,8 @@ use history::{NodeId, RunEvent, RunPaths};
 use nemesis::guardian::{Executable, NodeCommand};
 use nemesis::links::Stranger;
 use nemesis::process::Image;
-use nemesis::{Cluster, Disk, EventSink, Links, Processes, Upgrade};
-use targets::{ClientOptions, Launch, Leadership, Peering, Replica, StatusProbe, Target};
+use nemesis::{Cluster, Disk, EventSink, Links, Operation, Processes, Upgrade};
+use targets::{ClientOptions, Launch, Leadership, Operator, Peering, Replica, StatusProbe, Target};
 use tokio::sync::watch;
 use workloads::{Completion, Reads, Request};
 
@@ -54,6 +54,7 @@ pub(crate) struct RunCluster {
     /// Who led when the nodes were asked last.
     leader: watch::Sender<Option<NodeId>>,
     upgrade: Option<Upgrade>,
+    operator: Option<Box<dyn Operator>>,
     paths: RunPaths,
     _addresses: AddressBlock,
 }
@@ -82,6 +83,7 @@ impl RunCluster {
             endpoints.insert(node.clone(), links.listen_clients(node, *address).await?);
         }
         let probe = target.status_probe().context("cannot set up the status probe")?;
+        let operator = target.operator().transpose().context("cannot set up operations")?;
         let cluster = Self {
             target,
             processes,
@@ -92,6 +94,7 @@ impl RunCluster {
             probe,
             leader: watch::Sender::new(None),
             upgrade,
+            operator,
             paths: paths.clone(),
             _addresses: addresses,
         };
@@ -336,6 +339,17 @@ impl Cluster for RunCluster {
 
     fn upgrade(&self) -> Option<Upgrade> {
         self.upgrade.clone()
+    }
+
+    async fn operate(&self, operation: &Operation, node: &NodeId) -> Result<String, String> {
+        let operator = self.operator.as_ref().ok_or("this target offers no operations")?;
+        let address = |node: &NodeId| {
+            self.direct.get(node).copied().ok_or_else(|| format!("{node} is not a node of this cluster"))
+        };
+        match operation {
+            Operation::Transfer { to } => operator.transfer(address(node)?, address(to)?).await,
+            Operation::Named(name) => operator.operate(name, address(node)?).await,
+        }
     }
 
     fn unit(&self) -> Duration {

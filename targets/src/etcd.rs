@@ -19,7 +19,7 @@ use workloads::http::{self, Answer};
 use workloads::outcome::{Exchange, completion};
 use workloads::{Client, Completion, Reads, Request};
 
-use crate::target::{LeadershipFuture, ReplicaFuture, StatusProbe};
+use crate::target::{LeadershipFuture, OperationFuture, Operator, ReplicaFuture, StatusProbe};
 use crate::{ClientOptions, Executable, Launch, Leadership, NodeCommand, Peering, Replica, Target};
 
 /// etcd's heartbeat interval; its default of 100 ms makes short runs wait for elections most of the time.
@@ -28,6 +28,8 @@ const HEARTBEAT_MS: u64 = 50;
 const ELECTION_MS: u64 = 500;
 /// How long a status may take on loopback.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long an operation may take: a defragmentation blocks its node.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(8);
 /// Set elements are keys with this prefix.
 const SET_PREFIX: &str = "set/";
 /// The end of the range of that prefix: its last byte plus one.
@@ -96,6 +98,14 @@ impl Target for Etcd {
 
     fn status_probe(&self) -> Result<Box<dyn StatusProbe>, reqwest::Error> {
         Ok(Box::new(EtcdStatus { http: http::client(STATUS_TIMEOUT)? }))
+    }
+
+    fn operations(&self) -> &'static [&'static str] {
+        &["compact", "defragment", "snapshot"]
+    }
+
+    fn operator(&self) -> Option<Result<Box<dyn Operator>, reqwest::Error>> {
+        Some(http::client(OPERATION_TIMEOUT).map(|http| Box::new(EtcdOperator { http }) as Box<dyn Operator>))
     }
 
     fn supports_reads(&self, _reads: Reads) -> bool {
@@ -250,6 +260,66 @@ struct Hash {
 #[derive(Deserialize)]
 struct HashHeader {
     revision: String,
+}
+
+#[derive(Clone)]
+struct EtcdOperator {
+    http: reqwest::Client,
+}
+
+impl Operator for EtcdOperator {
+    fn transfer(&self, leader: SocketAddr, to: SocketAddr) -> OperationFuture {
+        let operator = self.clone();
+        Box::pin(async move {
+            let status = operator.ask(to, "maintenance/status", &json!({})).await?;
+            let member = status["header"]["member_id"].as_str().ok_or("the status names no member")?;
+            operator.ask(leader, "maintenance/transfer-leadership", &json!({"targetID": member})).await?;
+            Ok(format!("leadership goes to member {member}"))
+        })
+    }
+
+    fn operate(&self, operation: &str, node: SocketAddr) -> OperationFuture {
+        let (operator, operation) = (self.clone(), operation.to_owned());
+        Box::pin(async move {
+            match operation.as_str() {
+                "compact" => operator.compact(node).await,
+                "defragment" => {
+                    operator.ask(node, "maintenance/defragment", &json!({})).await?;
+                    Ok("defragmented".to_owned())
+                }
+                "snapshot" => {
+                    let bytes = operator.send(node, "maintenance/snapshot", &json!({})).await?.len();
+                    Ok(format!("a snapshot of {bytes} bytes was read (base64, with remarks)"))
+                }
+                other => Err(format!("etcd knows no operation {other:?}")),
+            }
+        })
+    }
+}
+
+impl EtcdOperator {
+    /// Forgets everything before the present revision.
+    async fn compact(&self, node: SocketAddr) -> Result<String, String> {
+        let present = self.ask(node, "kv/range", &json!({"key": encode("k"), "count_only": true})).await?;
+        let revision = present["header"]["revision"].as_str().ok_or("the answer names no revision")?;
+        self.ask(node, "kv/compaction", &json!({"revision": revision})).await?;
+        Ok(format!("compacted to revision {revision}"))
+    }
+
+    async fn ask(&self, node: SocketAddr, path: &str, body: &Value) -> Result<Value, String> {
+        let answer = self.send(node, path, body).await?;
+        serde_json::from_slice(&answer).map_err(|error| format!("{path}: {error}"))
+    }
+
+    async fn send(&self, node: SocketAddr, path: &str, body: &Value) -> Result<Vec<u8>, String> {
+        let request = self.http.post(format!("http://{node}/v3/{path}")).json(body);
+        let answer = http::exchange(request).await.map_err(|failed| format!("{path}: {failed:?}"))?;
+        if answer.status == 200 {
+            Ok(answer.body)
+        } else {
+            Err(format!("{path}: {} {}", answer.status, String::from_utf8_lossy(&answer.body)))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -107,6 +107,18 @@ pub trait StatusProbe: Send + Sync {
     fn replica(&self, client: SocketAddr) -> ReplicaFuture;
 }
 
+/// What became of an operation: what it did, in words, or why it did nothing.
+pub type OperationFuture = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
+
+/// Does what an operator of the system does, over connections that no fault touches.
+pub trait Operator: Send + Sync {
+    /// Hands leadership over from the node that listens at `leader` to the one at `to`, and returns when it was asked to.
+    fn transfer(&self, leader: SocketAddr, to: SocketAddr) -> OperationFuture;
+
+    /// Does one of the [`Target::operations`] to the node that listens at `node`.
+    fn operate(&self, operation: &str, node: SocketAddr) -> OperationFuture;
+}
+
 /// A system under test. One file implements it per system.
 pub trait Target: Send + Sync {
     /// The name on the command line.
@@ -144,6 +156,19 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// When it cannot be set up.
     fn status_probe(&self) -> Result<Box<dyn StatusProbe>, reqwest::Error>;
+
+    /// What an operator can do to it while it runs, by name, beside a transfer of leadership.
+    fn operations(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// A way to operate it; `None` when it offers none.
+    ///
+    /// # Errors
+    /// When it cannot be set up.
+    fn operator(&self) -> Option<Result<Box<dyn Operator>, reqwest::Error>> {
+        None
+    }
 
     /// Whether the target answers such reads at all.
     fn supports_reads(&self, reads: Reads) -> bool;

@@ -116,6 +116,8 @@ fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
         Kind::RollingRestart | Kind::Upgrade => &["all"],
         Kind::DiskError | Kind::DiskFull => &["leader", "leader", "one", "minority"],
         Kind::SlowDisk => &["leader", "leader", "one", "minority", "majority", "all"],
+        Kind::Transfer => &["leader"],
+        Kind::Operation => &["one", "leader"],
         Kind::Command => &["one", "leader", "all"],
         Kind::Starve => &["leader", "leader", "one", "minority", "majority"],
     };
@@ -127,6 +129,7 @@ fn nodes_needed(kind: Kind, selector: &str) -> usize {
         (Kind::Partition | Kind::BlackHole, selector) => nodes_to_part(selector),
         (Kind::Latency | Kind::Reset | Kind::RollingRestart | Kind::Upgrade, _) => 2,
         (Kind::Command, _) => 1,
+        (Kind::Transfer, _) => 2,
         (_, "minority") => 3,
         (_, _) => 1,
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use cluster::{become_guardian_if_asked, has_role};
 use common::{n, within};
-use history::{FaultPhase, Nanos, RunEvent};
+use history::{FaultPhase, Nanos, RunEvent, ScheduledFault};
 use nemesis::process::TaskCount;
 use nemesis::runner::Tally;
 use nemesis::{Kind, Nemesis, heal_everything, schedule};
@@ -84,6 +84,7 @@ async fn every_kind_lives_its_whole_life_and_leaves_nothing() {
         (Kind::Starve, "majority", A_LONG_WHILE),
         (Kind::Reset, "all", A_LONG_WHILE),
         (Kind::BlackHole, "isolate-leader", A_WHILE),
+        (Kind::Transfer, "leader", A_WHILE),
     ] {
         let mut scene = Scene::new().await;
         let (summary, events) = scene.run_whole(&[fault(Duration::ZERO, duration, kind, selector)]).await;
@@ -95,6 +96,16 @@ async fn every_kind_lives_its_whole_life_and_leaves_nothing() {
         assert_eq!(summary.kinds, BTreeMap::from([(kind, tally)]));
         scene.flows().await;
     }
+}
+
+#[tokio::test]
+async fn operation_is_done_to_a_node() {
+    let mut scene = Scene::new().await;
+    let compact = ScheduledFault { kind: "operation:compact".to_owned(), ..at_once(Kind::Command, "leader") };
+    let (_, events) = scene.run_whole(&[compact]).await;
+    assert_eq!(phases(&events, 0), WHOLE_LIFE);
+    let done = |event: &RunEvent| matches!(event, RunEvent::Fault { phase: FaultPhase::Effect, detail, .. } if detail == "n1 did compact");
+    assert!(events.iter().any(done), "{events:#?}");
 }
 
 #[tokio::test]
@@ -234,7 +245,7 @@ async fn lost_guardian_is_not_blamed_on_the_nodes() {
 async fn planned_schedule_ends_with_a_whole_cluster() {
     let mut scene = Scene::new().await;
     let limit = Duration::from_secs(15);
-    let alone = |kind: &Kind| ![Kind::Upgrade, Kind::Command].contains(kind) && !kind.needs_disks();
+    let alone = |kind: &Kind| *kind != Kind::Upgrade && !kind.takes_argument() && !kind.needs_disks();
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(alone).collect();
     let nemeses: Vec<Nemesis> = kinds.iter().copied().map(Nemesis::from).collect();
     let faults = schedule::plan(&nemeses, 5, limit, Duration::from_millis(100), NODES);

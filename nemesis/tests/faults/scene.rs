@@ -12,7 +12,7 @@ use history::{FaultPhase, NodeId, RunEvent, ScheduledFault};
 use nemesis::links::Stranger;
 use nemesis::process::Image;
 use nemesis::runner::{Summary, run};
-use nemesis::{Cluster, Endpoint, Kind, Links, Processes, Upgrade};
+use nemesis::{Cluster, Endpoint, Kind, Links, Operation, Processes, Upgrade};
 use tokio::sync::watch;
 
 use crate::cluster::{Ground, ROLE, guardian_command};
@@ -59,6 +59,16 @@ impl Cluster for Beating {
 
     fn upgrade(&self) -> Option<Upgrade> {
         self.upgrade.clone()
+    }
+
+    async fn operate(&self, operation: &Operation, node: &NodeId) -> Result<String, String> {
+        match operation {
+            Operation::Transfer { to } => {
+                *self.leader.lock().unwrap() = Some(to.clone());
+                Ok(format!("{node} was asked"))
+            }
+            Operation::Named(name) => Ok(format!("{node} did {name}")),
+        }
     }
 
     fn unit(&self) -> Duration {
