@@ -32,7 +32,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
 }
 
 /// Builds the binary with its features, and copies it where another build does not overwrite it.
-fn build(root: &Path, work: &Path, name: &str, features: &[&str]) -> anyhow::Result<PathBuf> {
+pub(crate) fn build(root: &Path, work: &Path, name: &str, features: &[&str]) -> anyhow::Result<PathBuf> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(["build", "--release", "--package", "shakedown"]).args(features).current_dir(root);
     ensure!(command.status()?.success(), "cannot build {name}");

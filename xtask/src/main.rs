@@ -5,10 +5,12 @@
 //! * `tidy`: the house rules alone
 //! * `unprivileged`: the tests of the faults as an account that may nothing
 //! * `acceptance`: the real runs alone
+//! * `matrix [--runs 100] [--seed 1]`: every fault alone, then mixtures, against the Raft server
 //! * `bench checker`: our checker beside Porcupine, see `bench/README.md`
 
 mod acceptance;
 mod bench;
+mod matrix;
 mod tidy;
 mod unprivileged;
 
@@ -24,10 +26,13 @@ fn main() -> ExitCode {
         Some("ci") => ci(),
         Some("tidy") => tidy::check(root()),
         Some("acceptance") => acceptance::run(root()),
+        Some("matrix") => matrix::run(root(), &arguments[1..]),
         Some("unprivileged") => unprivileged::run(root()),
         Some("bench") => bench::run(root(), &arguments[1..]),
         Some(bench::CHILD) => bench::child(&arguments[1..]),
-        _ => Err(anyhow::anyhow!("usage: cargo xtask ci | tidy | unprivileged | acceptance | bench checker")),
+        _ => Err(anyhow::anyhow!(
+            "usage: cargo xtask ci | tidy | unprivileged | acceptance | matrix | bench checker"
+        )),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
