@@ -104,6 +104,7 @@ impl Command {
             stdout: output.clone(),
             stderr: output.clone(),
             account: None,
+            clock: None,
         };
         let name = NodeId(format!("{}-{step}", self.name));
         let status = processes.execute(&name, command, LIMIT).await?;

@@ -209,6 +209,7 @@ impl DiskFault {
             stdout: output.clone(),
             stderr: output.clone(),
             account: None,
+            clock: None,
         };
         let begin = Instant::now();
         let status = processes.execute(&name, command, EVIDENCE_LIMIT).await?;

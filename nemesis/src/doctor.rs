@@ -12,15 +12,20 @@ use std::time::Duration;
 
 use history::NodeId;
 use rustix::process::Signal;
+use tokio::sync::mpsc;
 
+use crate::clock::{NodeClock, canary};
 use crate::diag::SockDiag;
 use crate::disk::Disk;
 use crate::fault::until;
 use crate::guardian::{Guardian, GuardianEvent, NodeCommand, NodeSignal};
 use crate::process::{self, Identity, TaskCount};
+use crate::{EventSink, Processes};
 
 /// How long a probe may take to show.
 const LIMIT: Duration = Duration::from_secs(5);
+/// Events of a probe that nobody reads.
+const EVENTS_LIMIT: usize = 16;
 /// A program that does nothing for a while.
 const IDLER: &str = "sleep";
 
@@ -77,10 +82,11 @@ const SOCK_DIAG: Mechanism = Mechanism {
     used_for: "partition, latency: which node dialled; the audit of connections",
     remedy: "needs NETLINK_SOCK_DIAG (module tcp_diag) and a readable /proc/PID/fd",
 };
-const PTRACE: Mechanism = Mechanism {
-    name: "ptrace",
-    used_for: "nothing in this version",
-    remedy: "set kernel.yama.ptrace_scope to 0 or 1",
+const CLOCK: Mechanism = Mechanism {
+    name: "clock",
+    used_for: "clock, clock-monotonic",
+    remedy: "needs x86-64 and ptrace of own children: set kernel.yama.ptrace_scope to 0 or 1; give a container \
+             SYS_PTRACE, or a seccomp profile that allows ptrace",
 };
 const FUSE: Mechanism = Mechanism {
     name: "disks (FUSE)",
@@ -103,12 +109,12 @@ const SECCOMP: Mechanism = Mechanism {
 
 /// Tries everything. `guardian` must run [`crate::guardian::serve`], as for a run.
 pub async fn examine(guardian: Command) -> Vec<Probe> {
-    let again = again(&guardian);
+    let (for_clock, for_disk) = (again(&guardian), again(&guardian));
     let mut probes = examine_processes(guardian).await;
     probes.push(LOOPBACK.found(loopback()));
     probes.push(SOCK_DIAG.found(sock_diag()));
-    probes.push(PTRACE.found(ptrace()));
-    probes.push(FUSE.found(disks(again).await));
+    probes.push(CLOCK.found(clock(for_clock).await));
+    probes.push(FUSE.found(disks(for_disk).await));
     probes.push(USER_NAMESPACES.found(user_namespaces()));
     probes.push(SECCOMP.found(seccomp()));
     probes
@@ -143,6 +149,7 @@ async fn start_idler(command: Command) -> Result<Started, String> {
         stdout: "/dev/null".into(),
         stderr: "/dev/null".into(),
         account: None,
+        clock: None,
     };
     let identity = guardian.spawn(&idler(), command).await.map_err(|error| error.to_string())?;
     if process::descendants(guardian.pid()).contains(&identity) {
@@ -203,12 +210,23 @@ fn finds_own_connection() -> io::Result<bool> {
     Ok(inode.is_some_and(|inode| process::sockets(std::process::id().cast_signed()).contains(&inode)))
 }
 
-fn ptrace() -> Result<String, String> {
-    match setting("/proc/sys/kernel/yama/ptrace_scope").as_deref() {
-        None => Ok("no Yama: own children can be traced".into()),
-        Some(scope @ ("0" | "1")) => Ok(format!("Yama scope {scope}: own children can be traced")),
-        Some(scope) => Err(format!("Yama scope {scope}")),
-    }
+/// Sets the clock of a process back by a day and lets it tell the time.
+async fn clock(guardian: Command) -> Result<String, String> {
+    let file = std::env::temp_dir().join(format!("shakedown-doctor-{}.clock", std::process::id()));
+    let seen = wrong_clock(guardian, &file).await;
+    // Nothing is left to be done about a file that cannot be removed.
+    let _ = fs::remove_file(&file);
+    seen.map(|off| format!("a process read a clock that is off by {off}"))
+}
+
+async fn wrong_clock(guardian: Command, file: &Path) -> Result<String, String> {
+    let (events, _recorded) = mpsc::channel(EVENTS_LIMIT);
+    let sink = EventSink::new(history::Clock::start(), events);
+    let processes = Processes::start(guardian, sink).await.map_err(|error| error.to_string())?;
+    let clock = NodeClock::create(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let seen = canary::send_a_day_back(&processes, &idler(), &clock).await;
+    processes.shutdown().await.map_err(|error| error.to_string())?;
+    seen.map_err(|error| error.to_string())
 }
 
 /// The same command once more; it can be executed only once.
@@ -249,6 +267,7 @@ async fn try_disk(guardian: Command, directory: &Path) -> Result<String, String>
         stdout: "/dev/null".into(),
         stderr: "/dev/null".into(),
         account: None,
+        clock: None,
     };
     guardian.spawn(&idler(), command).await.map_err(|error| say(&error))?;
     while !matches!(events.recv().await, Some(GuardianEvent::Exited { .. }) | None) {}

@@ -8,7 +8,7 @@ use history::NodeId;
 use tokio::sync::watch;
 
 use crate::links::FaultId;
-use crate::{Cluster, ProcessError};
+use crate::{Area, Cluster, ProcessError};
 
 /// How long a mechanism may take to show that a fault stands.
 pub(crate) const EVIDENCE_LIMIT: Duration = Duration::from_secs(10);
@@ -56,13 +56,17 @@ pub enum Kind {
     Transfer,
     /// Something that an operator of the system does.
     Operation,
+    /// Clocks show a wrong time of day.
+    Clock,
+    /// Monotonic clocks jump forwards or run fast.
+    ClockMonotonic,
     /// A command of the user's.
     Command,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Kill,
         Self::Pause,
         Self::Partition,
@@ -80,6 +84,8 @@ impl Kind {
         Self::SlowDisk,
         Self::Transfer,
         Self::Operation,
+        Self::Clock,
+        Self::ClockMonotonic,
         Self::Command,
     ];
 
@@ -103,6 +109,8 @@ impl Kind {
             Self::SlowDisk => "slow-disk",
             Self::Transfer => "transfer",
             Self::Operation => "operation",
+            Self::Clock => "clock",
+            Self::ClockMonotonic => "clock-monotonic",
             Self::Command => "command",
         }
     }
@@ -115,6 +123,15 @@ impl Kind {
     /// Whether the nodes' data must lie on disks of ours.
     pub fn needs_disks(self) -> bool {
         matches!(self, Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk)
+    }
+
+    /// The clocks that it is about, which nodes must have been given before they are started.
+    pub fn clock(self) -> Option<Area> {
+        match self {
+            Self::Clock => Some(Area::Wall),
+            Self::ClockMonotonic => Some(Area::Monotonic),
+            _ => None,
+        }
     }
 
     /// How it is written on the command line.
@@ -150,6 +167,11 @@ impl Kind {
             Self::SlowDisk => "makes the fsyncs of nodes slow",
             Self::Transfer => "asks the leader to hand leadership over to another node",
             Self::Operation => "has a node do what its operator can ask for: compact, defragment, snapshot",
+            Self::Clock => "makes the wall clocks of nodes jump, drift, or jump to and fro",
+            Self::ClockMonotonic => {
+                "makes the monotonic clocks of nodes jump forwards or run fast; many runtimes then wait too long, so a \
+                 violation may be theirs"
+            }
             Self::Command => "executes `FILE start` and `FILE end`, with the chosen nodes in SHAKEDOWN_NODES",
         }
     }
@@ -165,6 +187,9 @@ impl Kind {
             }
             Self::Transfer | Self::Operation => "a target that offers it",
             Self::Command => "an executable file",
+            Self::Clock | Self::ClockMonotonic => {
+                "ptrace of own children, x86-64, a target that asks the vDSO for the time"
+            }
             Self::Upgrade => "another executable of the target (--upgrade-to)",
             Self::Partition | Self::Latency | Self::Reset | Self::BlackHole => {
                 "a target whose peer addresses can be set, so that links lie between"

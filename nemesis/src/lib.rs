@@ -5,7 +5,7 @@
 //! * [`links`] are the proxies between nodes, and between clients and nodes; the audit finds what avoids them.
 //! * [`schedule`] plans faults from a seed, [`runner`] carries them out on a [`Cluster`]; each fault is one file:
 //!   `kill` (also of `term`), `crash_loop`, `rolling_restart`, `pause`, `starve`, `partition` (also of `black-hole`),
-//!   `latency`, `reset`, `command`.
+//!   `latency`, `reset`, `command`; `clock` is a folder, because it begins where processes are started.
 //! * [`doctor`] tells what of it works on this machine.
 //!
 //! Guarantees: a fault that stands is proven to stand, from outside the mechanism that applied it; a run ends with
@@ -16,6 +16,7 @@
 
 mod audit;
 mod canaries;
+mod clock;
 mod cluster;
 mod command;
 mod crash_loop;
@@ -42,6 +43,7 @@ mod quorum;
 mod recovery;
 mod registry;
 mod reset;
+mod role;
 mod rolling_restart;
 pub mod runner;
 pub mod schedule;
@@ -50,6 +52,7 @@ mod starve;
 mod victims;
 
 pub use audit::Bypass;
+pub use clock::{Area, ClockFile, Movement, NodeClock, Reader, Skew};
 pub use cluster::{Cluster, Operation, Upgrade};
 pub use disk::Disk;
 pub use endpoint::{Endpoint, Link, NoLink};

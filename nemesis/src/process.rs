@@ -157,7 +157,7 @@ pub fn strays(node: &NodeId, main: i32, guardian: i32) -> BTreeSet<Identity> {
 
 /// Whether an adopted process once descended from a node. The main process of a node leads a session of its own;
 /// who left that session still carries the node's name in its environment, and who did both is no longer known.
-fn belongs(pid: i32, node: &NodeId, main: i32) -> bool {
+pub(crate) fn belongs(pid: i32, node: &NodeId, main: i32) -> bool {
     let mark = format!("{NODE_VARIABLE}={node}");
     let marked =
         |environment: Vec<u8>| environment.split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes());

@@ -7,6 +7,7 @@
 //! It knows nothing of readiness or leadership; that takes knowledge of the target.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,13 +15,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use history::{NodeId, RunEvent};
-use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, watch};
+use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard, mpsc, watch};
 
+use crate::clock::{ClockFile, NodeClock, Reader};
 use crate::disk::{Disk, DiskError, Loss, Pace};
 use crate::guardian::{
     Executable, ExitStatus, Guardian, GuardianError, GuardianEvent, NodeCommand, NodeSignal,
 };
 use crate::process::Identity;
+use crate::role::Role;
 use crate::{EventSink, Registry};
 
 /// How long a process that was killed, or asked to end, may take, its whole tree included.
@@ -82,6 +85,8 @@ struct NodeState {
     starts: u32,
     /// Held by whoever changes the process, so that a restart and a pause do not cross.
     turn: Arc<Mutex<()>>,
+    /// Its clocks, if they can be made wrong.
+    clock: Option<Arc<NodeClock>>,
 }
 
 #[derive(Debug, Default)]
@@ -98,6 +103,10 @@ struct State {
 #[derive(Debug)]
 pub struct Processes {
     guardian: Guardian,
+    /// How the guardian was started.
+    start: Role,
+    /// The executable of that, once it was opened.
+    again: OnceCell<Executable>,
     registry: Registry,
     state: watch::Sender<State>,
 }
@@ -108,10 +117,17 @@ impl Processes {
     /// # Errors
     /// When it cannot be started.
     pub async fn start(command: Command, sink: EventSink) -> Result<Arc<Self>, GuardianError> {
+        let start = Role::read(&command);
         let (guardian, events) = Guardian::start(command).await?;
         let registry = Registry::default();
         registry.set_guardian(guardian.pid());
-        let processes = Arc::new(Self { guardian, registry, state: watch::Sender::new(State::default()) });
+        let processes = Arc::new(Self {
+            guardian,
+            start,
+            again: OnceCell::new(),
+            registry,
+            state: watch::Sender::new(State::default()),
+        });
         tokio::spawn(follow(events, sink, processes.state.clone(), processes.registry.clone()));
         Ok(processes)
     }
@@ -137,7 +153,7 @@ impl Processes {
     /// Adds a node, or replaces what an existing node will be started with next time.
     pub fn add(&self, node: NodeId, command: NodeCommand) {
         self.state.send_modify(|state| match state.nodes.get_mut(&node) {
-            Some(known) => known.command = command,
+            Some(known) => (known.command, known.clock) = (command, None),
             None => _ = state.nodes.insert(node, NodeState::new(command)),
         });
     }
@@ -188,6 +204,31 @@ impl Processes {
         if let Some(disk) = self.disk(node) {
             disk.troubles().set_pace(pace);
         }
+    }
+
+    /// Gives a node that was added clocks of its own, from its next start on. They are told by a file at an absolute path.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn give_clock(&self, node: &NodeId, path: &Path) -> io::Result<Arc<NodeClock>> {
+        let clock = Arc::new(NodeClock::create(path)?);
+        self.modify(node, |state| {
+            state.command.clock = Some(ClockFile { path: path.to_owned(), reader: Reader::Node });
+            state.clock = Some(clock.clone());
+        });
+        Ok(clock)
+    }
+
+    /// The clocks of a node, if it was given any.
+    pub fn clock(&self, node: &NodeId) -> Option<Arc<NodeClock>> {
+        self.state.borrow().nodes.get(node).and_then(|state| state.clock.clone())
+    }
+
+    /// How the guardian's own program is started once more, in another role.
+    pub(crate) async fn guardian_again(&self) -> Result<NodeCommand, ProcessError> {
+        let opened = self.again.get_or_try_init(|| self.guardian.open(&self.start.program)).await;
+        let name = || NodeId("guardian".into());
+        Ok(self.start.command(*opened.map_err(|error| failed(&name(), error))?))
     }
 
     /// Executes a command that is no node to its end, below the guardian; its name must differ from all others that run.
@@ -455,6 +496,7 @@ impl NodeState {
             excused_logs: Vec::new(),
             starts: 0,
             turn: Arc::default(),
+            clock: None,
         }
     }
 }

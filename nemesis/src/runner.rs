@@ -15,6 +15,7 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use crate::clock::fault::WrongClock;
 use crate::command::Command;
 use crate::crash_loop::CrashLoop;
 use crate::disk_fault::DiskFault;
@@ -134,6 +135,7 @@ impl<C: Cluster> Runner<C> {
             Kind::CrashLoop => record.live_as::<CrashLoop>(&scheduled).await,
             Kind::RollingRestart | Kind::Upgrade => record.live_as::<RollingRestart>(&scheduled).await,
             Kind::Starve => record.live_as::<Starve>(&scheduled).await,
+            Kind::Clock | Kind::ClockMonotonic => record.live_as::<WrongClock>(&scheduled).await,
             Kind::Command => record.live_as::<Command>(&scheduled).await,
             Kind::Reset => record.live_as::<Reset>(&scheduled).await,
         }

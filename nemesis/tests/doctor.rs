@@ -16,7 +16,7 @@ fn guardian_process() {
 #[tokio::test]
 async fn what_faults_stand_on_works_here() {
     let probes = within(examine(guardian_command())).await;
-    for needed in ["guardian", "pause", "parent-death signal", "loopback", "sock_diag"] {
+    for needed in ["guardian", "pause", "parent-death signal", "clock", "loopback", "sock_diag"] {
         let probe = probes.iter().find(|probe| probe.mechanism == needed).unwrap();
         assert!(probe.available, "{probe:?}");
     }

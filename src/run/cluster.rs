@@ -15,7 +15,7 @@ use history::{NodeId, RunEvent, RunPaths};
 use nemesis::guardian::{Executable, NodeCommand};
 use nemesis::links::Stranger;
 use nemesis::process::Image;
-use nemesis::{Cluster, Disk, EventSink, Links, Operation, Processes, Upgrade};
+use nemesis::{Area, Cluster, Disk, EventSink, Links, Operation, Processes, Upgrade};
 use targets::{ClientOptions, Launch, Leadership, Operator, Peering, Replica, StatusProbe, Target};
 use tokio::sync::watch;
 use workloads::{Completion, Reads, Request};
@@ -31,6 +31,8 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 const WRITE_PAUSE: Duration = Duration::from_millis(20);
 /// How long replicas may take to apply the same part of the log once nobody writes any more.
 const REPLICA_LIMIT: Duration = Duration::from_secs(5);
+/// How long nodes may take to ask for the time once the cluster works.
+const CLOCK_LIMIT: Duration = Duration::from_secs(10);
 /// How long a node may take to say who leads.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 /// How often the nodes are asked who leads.
@@ -55,6 +57,8 @@ pub(crate) struct RunCluster {
     leader: watch::Sender<Option<NodeId>>,
     upgrade: Option<Upgrade>,
     operator: Option<Box<dyn Operator>>,
+    /// The clocks that the nemesis makes wrong.
+    clocks: Vec<Area>,
     paths: RunPaths,
     _addresses: AddressBlock,
 }
@@ -95,6 +99,7 @@ impl RunCluster {
             leader: watch::Sender::new(None),
             upgrade,
             operator,
+            clocks: plan.nemeses()?.iter().filter_map(|nemesis| nemesis.kind().clock()).collect(),
             paths: paths.clone(),
             _addresses: addresses,
         };
@@ -125,13 +130,20 @@ impl RunCluster {
                 stderr: directory.join("stderr.log"),
                 directory,
                 account: None,
+                clock: None,
             };
+            let clock = command.directory.join("clock");
             self.processes.add(node.clone(), command);
             if disks {
                 let backing = self.paths.node(node).join("disk");
                 std::fs::create_dir(&backing)
                     .with_context(|| format!("cannot make {}", backing.display()))?;
                 self.processes.set_disk(node, Disk::new(launch.data, backing));
+            }
+            if !self.clocks.is_empty() {
+                let given =
+                    std::path::absolute(&clock).and_then(|path| self.processes.give_clock(node, &path));
+                given.with_context(|| format!("cannot write {}", clock.display()))?;
             }
         }
         for node in &self.nodes {
@@ -201,6 +213,36 @@ impl RunCluster {
             tokio::time::sleep(WRITE_PAUSE).await;
         }
         unreachable!("invariant: the loop ends at its deadline")
+    }
+
+    /// Makes sure that every node asks for the time where the nemesis can change the answer.
+    pub(crate) async fn clocks_can_be_changed(&self) -> anyhow::Result<()> {
+        let told: Vec<_> = self
+            .clocks
+            .iter()
+            .flat_map(|area| self.nodes.iter().map(move |node| (*area, node)))
+            .filter_map(|(area, node)| Some((area, node, self.processes.clock(node)?)))
+            .collect();
+        // They are right already; but who sees that they were made right once more has asked again.
+        told.iter().for_each(|(area, _, clock)| _ = clock.make_right(*area));
+        let deadline = Instant::now() + CLOCK_LIMIT;
+        for (area, node, clock) in &told {
+            while !clock.is_seen(*area) {
+                if Instant::now() > deadline {
+                    return Err(anyhow!(
+                        "the nemesis cannot change the {area} of {node}, which has not asked for the time within {} s: its \
+                         program asks the kernel itself, or never, or is started by one that is no launch script; \
+                         nodes/{node}/stderr.log ends with: {}",
+                        CLOCK_LIMIT.as_secs(),
+                        self.last_words(node)
+                    ));
+                }
+                // A node that has nothing to do may have no reason to ask.
+                self.leadership().await;
+                tokio::time::sleep(WRITE_PAUSE).await;
+            }
+        }
+        Ok(())
     }
 
     /// Writes a value of the harness's own through one node; whether it was acknowledged.

@@ -112,6 +112,7 @@ impl Run<'_> {
     ) -> anyhow::Result<()> {
         self.progress.now("Starting", "waiting for the first committed write");
         cluster.ready().await?;
+        cluster.clocks_can_be_changed().await?;
         let clock = self.recorder.clock();
         self.recorder.run_event(RunEvent::FirstAcknowledged { time: clock.now() }).await;
         self.recorder.phase("ready").await;

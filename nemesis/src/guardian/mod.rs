@@ -16,6 +16,7 @@
 //! processes that left its tree; restart nodes; apply faults other than signals. It uses no pid namespace, so nodes
 //! see the pids that the orchestrator sees.
 
+mod following;
 mod mounts;
 mod orphans;
 mod server;

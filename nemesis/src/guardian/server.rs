@@ -19,30 +19,38 @@ use std::time::Duration;
 use history::NodeId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
-    PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, pidfd_open, set_child_subreaper, setsid, wait,
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, pidfd_open, set_child_subreaper, setsid, wait,
 };
 
+use super::following::{Followed, Following};
 use super::mounts::Mounts;
 use super::sys::{self, Launch};
 use super::tree::{kill_descendants, own_pid, signal_until_stable};
 use super::wire::{
     Call, Done, Executable, ExitStatus, LINE_LIMIT_BYTES, Message, NodeCommand, NodeSignal, Request,
 };
+use crate::clock::canary;
+use crate::clock::trace::{self, Stop};
 use crate::process::{self, Identity, NODE_VARIABLE};
 
 /// How often adopted processes that ended are looked for; ends of nodes are noticed at once.
 const ORPHAN_INTERVAL: Duration = Duration::from_millis(100);
 /// How often the remains of a node are looked at until nothing is left of them.
 const REMAINS_INTERVAL: Duration = Duration::from_millis(2);
+/// How long a followed process waits at most, each time it stops.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(1);
 /// How much is read from the control socket at once.
 const READ_BYTES: usize = 64 << 10;
 
 /// Runs the guardian on the control socket that is its standard input, and ends the process when that ends. Its standard
 /// output is the socket over which it hands descriptors to the orchestrator.
 ///
+/// A process that was started as a canary tells the time instead, and ends.
+///
 /// It must be called before the process starts a second thread: a parent-death signal fires when the *thread* ends
 /// that forked.
 pub fn serve() -> ! {
+    canary::sing_if_asked();
     let served = Server::start().and_then(|mut server| server.run());
     match served {
         Ok(()) => std::process::exit(0),
@@ -64,6 +72,7 @@ struct Node {
     /// What was killed of its tree. A dying process loses its environment, by which it is known, before its sockets, so it
     /// is remembered until it is gone.
     dying: BTreeSet<Identity>,
+    following: Option<Following>,
 }
 
 struct Program {
@@ -77,6 +86,8 @@ struct Server {
     programs: Vec<Program>,
     nodes: BTreeMap<NodeId, Node>,
     mounts: Mounts,
+    /// Processes that stop and wait for the guardian at signals and programs.
+    followed: BTreeSet<i32>,
 }
 
 impl Server {
@@ -90,7 +101,14 @@ impl Server {
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
         let mounts = Mounts::new(UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?));
         rustix::stdio::dup2_stdout(OpenOptions::new().write(true).open("/dev/null")?)?;
-        Ok(Self { socket, inbox: Vec::new(), programs: Vec::new(), nodes: BTreeMap::new(), mounts })
+        Ok(Self {
+            socket,
+            inbox: Vec::new(),
+            programs: Vec::new(),
+            nodes: BTreeMap::new(),
+            mounts,
+            followed: BTreeSet::new(),
+        })
     }
 
     fn run(&mut self) -> io::Result<()> {
@@ -105,7 +123,11 @@ impl Server {
     /// Waits for something to do; says whether the socket has something to say.
     fn wait(&self) -> io::Result<bool> {
         let ended = self.nodes.values().any(|node| node.status.is_some());
-        let interval = if ended { REMAINS_INTERVAL } else { ORPHAN_INTERVAL };
+        let interval = match ended {
+            _ if !self.followed.is_empty() => FOLLOW_INTERVAL,
+            true => REMAINS_INTERVAL,
+            false => ORPHAN_INTERVAL,
+        };
         let timeout = Timespec::try_from(interval).map_err(io::Error::other)?;
         let alive = self.nodes.values().filter(|node| node.status.is_none());
         let mut sources = vec![PollFd::new(&self.socket, PollFlags::IN)];
@@ -171,12 +193,24 @@ impl Server {
         if let Some(present) = self.nodes.get(&node) {
             return Err(format!("{node} is running already: {}", present.identity));
         }
-        let pid = sys::spawn(&self.launch(&node, command)?)?;
+        let following = command.clock.clone().map(|clock| Following { clock, log: command.stderr.clone() });
+        let account = command.account;
+        let launch = self.launch(&node, command)?;
+        following.as_ref().map_or(Ok(()), |following| following.prepare(account))?;
+        let pid = sys::spawn(&launch)?;
+        if let Some(following) = &following {
+            let began =
+                following.started(pid).map_err(|e| format!("cannot be given clocks of its own: {e}"))?;
+            if began == Followed::Yes {
+                self.followed.insert(pid.as_raw_pid());
+            }
+        }
         // The child was not waited for, so its pid is still its own, even if it ended already.
         let identity = process::identity(pid.as_raw_pid()).ok_or("the new process is not in /proc")?;
         let end =
             pidfd_open(pid, PidfdFlags::empty()).map_err(|e| format!("cannot watch {identity}: {e}"))?;
-        self.nodes.insert(node.clone(), Node { identity, end, status: None, dying: BTreeSet::new() });
+        let dying = BTreeSet::new();
+        self.nodes.insert(node.clone(), Node { identity, end, status: None, dying, following });
         Ok(Done::Spawned { node, identity })
     }
 
@@ -201,6 +235,7 @@ impl Server {
             stdout: append(&command.stdout)?,
             stderr: append(&command.stderr)?,
             account: command.account,
+            followed: command.clock.is_some(),
         })
     }
 
@@ -214,9 +249,40 @@ impl Server {
         Ok(Done::Signalled { processes })
     }
 
+    /// Lets a followed process go on.
+    fn follow(&mut self, pid: Pid, stop: Stop) {
+        let raw = pid.as_raw_pid();
+        self.followed.insert(raw);
+        if stop != Stop::Exec {
+            // Fails for those that were killed, who need nothing.
+            let _ = trace::pass(pid, stop);
+            return;
+        }
+        let owner = self
+            .nodes
+            .iter()
+            .find(|(id, node)| node.identity.pid == raw || process::belongs(raw, id, node.identity.pid));
+        let following = owner.and_then(|(_, node)| node.following.as_ref());
+        let began = match following {
+            Some(following) => following.began(pid),
+            None => trace::let_go(pid).map(|()| Followed::No).map_err(|error| error.to_string()),
+        };
+        if began != Ok(Followed::Yes) {
+            self.followed.remove(&raw);
+        }
+        if let (Some(following), Err(reason)) = (following, began) {
+            following.complain(pid, &reason);
+        }
+    }
+
     /// Collects every child that ended: main processes of nodes, and whatever was adopted.
     fn reap(&mut self) {
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            if let Some(stop) = Stop::of(status) {
+                self.follow(pid, stop);
+                continue;
+            }
+            self.followed.remove(&pid.as_raw_pid());
             let ended = self.nodes.values_mut().find(|node| node.identity.pid == pid.as_raw_pid());
             if let Some(node) = ended {
                 node.status = Some(exit_status(status));

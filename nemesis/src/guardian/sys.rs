@@ -13,9 +13,12 @@ use std::path::PathBuf;
 use std::ptr;
 
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_parent_process_death_signal, waitpid,
+};
 
 use super::wire::Account;
+use crate::clock::trace;
 
 /// The highest signal number of Linux.
 const LAST_SIGNAL: i32 = 64;
@@ -39,6 +42,8 @@ pub(super) struct Launch<'a> {
     pub(super) stdout: File,
     pub(super) stderr: File,
     pub(super) account: Option<Account>,
+    /// Whether the child is followed, and stops before it begins with the program.
+    pub(super) followed: bool,
 }
 
 /// Makes the calling process deaf to the keys and signals by which a user ends a foreground program: the guardian
@@ -57,6 +62,7 @@ pub(super) fn ignore_terminal_signals() {
 pub(super) fn spawn(launch: &Launch<'_>) -> Result<Pid, String> {
     let say = |step: &str, error: io::Error| format!("{step}: {error}");
     let (mut report, complaint) = io::pipe().map_err(|e| say("cannot open a pipe", e))?;
+    let (mut go, may_go) = io::pipe().map_err(|e| say("cannot open a pipe", e))?;
     let guardian = getpid();
     // SAFETY: the guardian has one thread, so the child starts with consistent memory; it leaves through exec or
     // `_exit` only.
@@ -65,13 +71,31 @@ pub(super) fn spawn(launch: &Launch<'_>) -> Result<Pid, String> {
         return Err(say("cannot fork", io::Error::last_os_error()));
     }
     let Some(child) = Pid::from_raw(forked) else {
-        drop(report);
+        drop((report, may_go));
+        // Ends when the guardian is ready, or gone.
+        let _ = go.read(&mut [0]);
         become_node(launch, guardian, complaint);
     };
     drop(complaint);
+    if launch.followed
+        && let Err(error) = trace::seize(child)
+    {
+        give_up(child);
+        return Err(say("cannot trace the child; is kernel.yama.ptrace_scope above 1?", error));
+    }
+    drop(may_go);
     let mut reason = String::new();
     report.read_to_string(&mut reason).map_err(|e| say("cannot hear from the child", e))?;
     if reason.is_empty() { Ok(child) } else { Err(reason) }
+}
+
+/// Ends a child that has not become a node.
+pub(super) fn give_up(child: Pid) {
+    // Both fail only when there is no such child any more.
+    let _ = kill_process(child, Signal::KILL);
+    while let Ok(Some((_, status))) = waitpid(Some(child), WaitOptions::empty())
+        && status.stopped()
+    {}
 }
 
 /// The child's part. The write end of the pipe is closed by a successful exec, which is how the parent knows.

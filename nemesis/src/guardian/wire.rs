@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use history::NodeId;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::ClockFile;
 use crate::process::Identity;
 
 /// The longest line on the control socket, in bytes; environment and arguments of a node fit.
@@ -46,6 +47,8 @@ pub struct NodeCommand {
     pub stderr: PathBuf,
     /// Another account than the invoking one.
     pub account: Option<Account>,
+    /// From where it takes its clocks, if they are to be wrong at times.
+    pub clock: Option<ClockFile>,
 }
 
 /// What can be sent to all processes of a node.

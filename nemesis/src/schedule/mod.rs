@@ -120,6 +120,7 @@ fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
         Kind::Operation => &["one", "leader"],
         Kind::Command => &["one", "leader", "all"],
         Kind::Starve => &["leader", "leader", "one", "minority", "majority"],
+        Kind::Clock | Kind::ClockMonotonic => &["leader", "leader", "one", "minority", "majority", "all"],
     };
     all.iter().copied().filter(|selector| nodes >= nodes_needed(kind, selector)).collect()
 }

@@ -64,9 +64,14 @@ pub(crate) struct Ground {
 
 impl Ground {
     pub(crate) async fn new() -> Self {
+        Self::with(guardian_command()).await
+    }
+
+    /// With another guardian.
+    pub(crate) async fn with(guardian: Command) -> Self {
         let (sender, events) = mpsc::channel(4096);
         let sink = EventSink::new(Clock::start(), sender);
-        let processes = Processes::start(guardian_command(), sink.clone()).await.unwrap();
+        let processes = Processes::start(guardian, sink.clone()).await.unwrap();
         Self { processes, events, sink, directory: tempfile::tempdir().unwrap() }
     }
 
@@ -101,6 +106,7 @@ impl Ground {
             stdout: self.log(node),
             stderr: self.log(node),
             account: None,
+            clock: None,
         };
         self.processes.add(node.clone(), command);
         Ok(())

@@ -12,12 +12,17 @@ const INTERVAL: Duration = Duration::from_millis(2);
 
 /// Waits until a condition holds, and fails the test when it does not.
 pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    assert!(holds(condition).await, "never happened: {what}");
+}
+
+/// Waits until a condition holds; `false` when it does not.
+pub(crate) async fn holds(condition: impl Fn() -> bool) -> bool {
     let waited = tokio::time::timeout(LIMIT, async {
         while !condition() {
             tokio::time::sleep(INTERVAL).await;
         }
     });
-    assert!(waited.await.is_ok(), "never happened: {what}");
+    waited.await.is_ok()
 }
 
 /// Waits for a future that must become ready.

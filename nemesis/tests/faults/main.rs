@@ -1,5 +1,6 @@
 //! Faults against three real processes that send bytes to each other by way of attributed links.
 
+mod clocks;
 #[path = "../common/cluster.rs"]
 mod cluster;
 #[path = "../common/mod.rs"]
@@ -12,7 +13,7 @@ mod scene;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use cluster::{become_guardian_if_asked, has_role};
 use common::{n, within};
@@ -27,8 +28,8 @@ fn guardian_process() {
     become_guardian_if_asked();
 }
 
-/// A node: accepts connections on one address, and sends a byte to each peer again and again. It ends at once when it
-/// finds a poison file. If it has a directory for data it writes there.
+/// A node: accepts connections on one address, and looks at the clocks and sends a byte to each peer again and again. It
+/// ends at once when it finds a poison file. If it has a directory for data it writes there.
 #[test]
 fn node_process() {
     if !has_role("node") {
@@ -57,6 +58,7 @@ fn beat(peer: SocketAddr) {
     loop {
         if let Ok(mut stream) = TcpStream::connect(peer) {
             while stream.write_all(b".").is_ok() {
+                std::hint::black_box((SystemTime::now(), Instant::now()));
                 std::thread::sleep(BEAT);
             }
         }
@@ -85,6 +87,8 @@ async fn every_kind_lives_its_whole_life_and_leaves_nothing() {
         (Kind::Reset, "all", A_LONG_WHILE),
         (Kind::BlackHole, "isolate-leader", A_WHILE),
         (Kind::Transfer, "leader", A_WHILE),
+        (Kind::Clock, "all", A_WHILE),
+        (Kind::ClockMonotonic, "all", A_WHILE),
     ] {
         let mut scene = Scene::new().await;
         let (summary, events) = scene.run_whole(&[fault(Duration::ZERO, duration, kind, selector)]).await;

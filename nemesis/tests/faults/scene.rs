@@ -145,6 +145,8 @@ impl Scene {
             let peers: Vec<SocketAddr> =
                 doors.iter().filter(|(peer, _)| *peer != node).map(|(_, door)| *door).collect();
             ground.add_beating(node, upstreams[node], &peers).await;
+            let clock = ground.directory.path().join(format!("{node}.clock"));
+            ground.processes.give_clock(node, &clock).unwrap();
         }
         let leader = Mutex::new(Some(n(1)));
         let upgrade = Some(other_executable(&ground).await);
