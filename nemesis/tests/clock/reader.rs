@@ -104,7 +104,7 @@ impl Round {
             times.try_into().ok()
         };
         let readings: Option<Vec<[i64; 3]>> = words.map(reading).collect();
-        Some(Self { number, readings: readings?.try_into().ok()? })
+        Some(Self { number, readings: readings? })
     }
 
     /// Says which reading is not what a process with such clocks must read, if any is.
