@@ -129,7 +129,11 @@ fn judge(printed: &str, status: Option<ExitStatus>, area: Area, skew: &Skew) -> 
         ));
     }
     match readings.iter().find(|reading| !reading.fits(skew)) {
-        None => Ok(list(readings.iter().map(Reading::off))),
+        None => {
+            let mut off: Vec<String> = readings.iter().map(|reading| reading.off().to_string()).collect();
+            off.dedup();
+            Ok(list(off))
+        }
         Some(wrong) => {
             Err(format!("a canary reads a {area} that is off by {}, which {skew:?} is not", wrong.off()))
         }
