@@ -195,6 +195,7 @@ async fn no_reading_is_a_mixture_of_two_versions() {
     flips.await.unwrap();
     let batches = watched.log().matches("batch").count();
     eventually("it goes on", || watched.log().matches("batch").count() > batches + 3).await;
+    assert!(watched.clock.is_seen(Area::Wall), "the last version was applied");
     let log = watched.log();
     let mixtures: Vec<&str> = log.lines().filter(|line| line.starts_with("mixture")).collect();
     assert_eq!(mixtures, [""; 0], "in {} batches", log.matches("batch").count());
