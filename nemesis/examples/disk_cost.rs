@@ -88,6 +88,7 @@ async fn command(
         stdout: measured.clone(),
         stderr: output.join("errors"),
         account: None,
+        clock: None,
     })
 }
 
