@@ -7,6 +7,8 @@ use anyhow::{Context, anyhow};
 use checker::Expect;
 use history::{NodeId, RunInfo, ScheduledFault};
 use nemesis::Nemesis;
+use nemesis::scenario::Scripts;
+use nemesis::schedule::Setting;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use targets::Target;
@@ -84,8 +86,14 @@ impl Plan {
     /// Plans the faults from the seed.
     pub(crate) fn with_schedule(mut self) -> anyhow::Result<Self> {
         let nemeses = self.nemeses()?;
-        let unit = self.target().election_timeout();
-        self.schedule = nemesis::schedule::plan(&nemeses, self.seed, self.time_limit(), unit, self.nodes);
+        let setting = Setting {
+            seed: self.seed,
+            time_limit: self.time_limit(),
+            unit: self.target().election_timeout(),
+            nodes: self.nodes,
+            scripts: Scripts::load(&nemeses).map_err(crate::cli::usage)?,
+        };
+        self.schedule = nemesis::schedule::plan(&nemeses, &setting);
         Ok(self)
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use history::NodeId;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::links::FaultId;
 use crate::{Cluster, ProcessError};
@@ -58,11 +58,13 @@ pub enum Kind {
     Operation,
     /// A command of the user's.
     Command,
+    /// A script of several steps.
+    Scenario,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Kill,
         Self::Pause,
         Self::Partition,
@@ -81,6 +83,7 @@ impl Kind {
         Self::Transfer,
         Self::Operation,
         Self::Command,
+        Self::Scenario,
     ];
 
     /// The name on the command line.
@@ -104,12 +107,13 @@ impl Kind {
             Self::Transfer => "transfer",
             Self::Operation => "operation",
             Self::Command => "command",
+            Self::Scenario => "scenario",
         }
     }
 
     /// Whether it must be told what it is about: `command:FILE`.
     pub fn takes_argument(self) -> bool {
-        matches!(self, Self::Command | Self::Operation)
+        matches!(self, Self::Command | Self::Operation | Self::Scenario)
     }
 
     /// Whether the nodes' data must lie on disks of ours.
@@ -122,6 +126,7 @@ impl Kind {
         match self {
             Self::Command => "command:FILE",
             Self::Operation => "operation:NAME",
+            Self::Scenario => "scenario:NAME",
             other => other.name(),
         }
     }
@@ -151,6 +156,9 @@ impl Kind {
             Self::Transfer => "asks the leader to hand leadership over to another node",
             Self::Operation => "has a node do what its operator can ask for: compact, defragment, snapshot",
             Self::Command => "executes `FILE start` and `FILE end`, with the chosen nodes in SHAKEDOWN_NODES",
+            Self::Scenario => {
+                "plays a script of faults that wait for the state of the cluster: one of those below, or a file"
+            }
         }
     }
 
@@ -166,7 +174,7 @@ impl Kind {
             Self::Transfer | Self::Operation => "a target that offers it",
             Self::Command => "an executable file",
             Self::Upgrade => "another executable of the target (--upgrade-to)",
-            Self::Partition | Self::Latency | Self::Reset | Self::BlackHole => {
+            Self::Partition | Self::Latency | Self::Reset | Self::BlackHole | Self::Scenario => {
                 "a target whose peer addresses can be set, so that links lie between"
             }
         }
@@ -267,6 +275,9 @@ impl Scope {
 /// The life of a fault: resolve, inject, evidence, act, effect, heal, in this order. One fault of a run is in the first
 /// three steps at any time; the others of several overlap.
 pub(crate) trait Fault: Sized + Send {
+    /// Whether it is a script: over when its acts are, and effective only when it says so itself.
+    const DIRECTED: bool = false;
+
     /// Decides whom it is about, by what is seen of the cluster at this moment.
     fn resolve<C: Cluster>(
         request: &Request<'_>,
@@ -295,6 +306,11 @@ pub(crate) trait Fault: Sized + Send {
         std::future::ready(Ok(()))
     }
 
+    /// What it meant to do and did not, and why.
+    fn unfinished(&self) -> Option<String> {
+        None
+    }
+
     /// What it did to the system, as far as processes and links show it.
     fn effect<C: Cluster>(&self, cluster: &C) -> Option<String>;
 
@@ -302,20 +318,40 @@ pub(crate) trait Fault: Sized + Send {
     fn heal<C: Cluster>(&mut self, cluster: &C) -> impl Future<Output = Result<String, FaultError>> + Send;
 }
 
-/// Whether the time of a fault is over.
+/// Steps of a fault that wait to be recorded.
+const STEPS_LIMIT: usize = 16;
+
+/// Whether the time of a fault is over, and where it tells what it does meanwhile.
 #[derive(Debug, Clone)]
-pub(crate) struct Standing(watch::Receiver<bool>);
+pub(crate) struct Standing {
+    over: watch::Receiver<bool>,
+    steps: Option<mpsc::Sender<String>>,
+}
 
 impl Standing {
     /// The first of the pair ends it.
     pub(crate) fn new() -> (watch::Sender<bool>, Self) {
-        let (over, standing) = watch::channel(false);
-        (over, Self(standing))
+        let (ends, over) = watch::channel(false);
+        (ends, Self { over, steps: None })
+    }
+
+    /// The same, with what the fault does.
+    pub(crate) fn telling(self) -> (Self, mpsc::Receiver<String>) {
+        let (sender, steps) = mpsc::channel(STEPS_LIMIT);
+        (Self { steps: Some(sender), ..self }, steps)
+    }
+
+    /// Records a step.
+    pub(crate) async fn tell(&self, step: String) {
+        if let Some(steps) = &self.steps {
+            // Who records lives as long as the fault.
+            let _ = steps.send(step).await;
+        }
     }
 
     /// Waits for some time; `false` when the fault's time is over before.
     pub(crate) async fn lasts(&self, pause: Duration) -> bool {
-        let mut over = self.0.clone();
+        let mut over = self.over.clone();
         // Who ends it lives as long as the fault.
         tokio::time::timeout(pause, over.wait_for(|over| *over)).await.is_err()
     }

@@ -5,7 +5,7 @@
 //! * [`links`] are the proxies between nodes, and between clients and nodes; the audit finds what avoids them.
 //! * [`schedule`] plans faults from a seed, [`runner`] carries them out on a [`Cluster`]; each fault is one file:
 //!   `kill` (also of `term`), `crash_loop`, `rolling_restart`, `pause`, `starve`, `partition` (also of `black-hole`),
-//!   `latency`, `reset`, `command`.
+//!   `latency`, `reset`, `command`; [`scenario`] plays scripts of several.
 //! * [`doctor`] tells what of it works on this machine.
 //!
 //! Guarantees: a fault that stands is proven to stand, from outside the mechanism that applied it; a run ends with
@@ -44,13 +44,14 @@ mod registry;
 mod reset;
 mod rolling_restart;
 pub mod runner;
+pub mod scenario;
 pub mod schedule;
 mod sink;
 mod starve;
 mod victims;
 
 pub use audit::Bypass;
-pub use cluster::{Cluster, Operation, Upgrade};
+pub use cluster::{Cluster, NodeStatus, Operation, Upgrade};
 pub use disk::Disk;
 pub use endpoint::{Endpoint, Link, NoLink};
 pub use fault::{FaultError, Kind};

@@ -29,6 +29,7 @@ use crate::pause::Pause;
 use crate::recovery::heal_everything;
 use crate::reset::Reset;
 use crate::rolling_restart::RollingRestart;
+use crate::scenario::Scenario;
 use crate::starve::Starve;
 use crate::{Cluster, EventSink, Kind, Nemesis};
 
@@ -136,6 +137,7 @@ impl<C: Cluster> Runner<C> {
             Kind::Starve => record.live_as::<Starve>(&scheduled).await,
             Kind::Command => record.live_as::<Command>(&scheduled).await,
             Kind::Reset => record.live_as::<Reset>(&scheduled).await,
+            Kind::Scenario => record.live_as::<Scenario>(&scheduled).await,
         }
     }
 
@@ -173,7 +175,7 @@ impl<C: Cluster> Record<C> {
         let cluster = &*self.runner.cluster;
         let injection = self.runner.injection.lock().await;
         let Some(mut fault) = self.resolve::<F>(scheduled).await else { return };
-        let leader = cluster.leader().await;
+        let leader = if F::DIRECTED { None } else { cluster.leader().await };
         let scope = fault.scope().clone();
         self.injected(&scope).await;
         let until = Instant::now() + scheduled.duration.into();
@@ -187,12 +189,25 @@ impl<C: Cluster> Record<C> {
             Ok(proof) => {
                 self.step(FaultPhase::Evidenced, &scope.nodes, proof).await;
                 let (over, standing) = Standing::new();
+                let (standing, mut steps) = standing.telling();
+                let (acting, done) = watch::channel(false);
                 let stand = async {
-                    let changed = self.stand(until, &scope, leader.as_ref()).await;
+                    let changed = self.stand(until, &done, &scope, leader.as_ref()).await;
                     over.send_replace(true);
                     changed
                 };
-                let (stood, acted) = tokio::join!(stand, fault.act(cluster, &standing));
+                let act = async {
+                    let acted = fault.act(cluster, &standing).await;
+                    acting.send_replace(F::DIRECTED);
+                    drop(standing);
+                    acted
+                };
+                let tell = async {
+                    while let Some(step) = steps.recv().await {
+                        self.step(FaultPhase::Acted, &scope.nodes, step).await;
+                    }
+                };
+                let (stood, acted, ()) = tokio::join!(stand, act, tell);
                 changed = stood;
                 if let Err(error) = acted {
                     self.failed(&scope.nodes, &error).await;
@@ -219,17 +234,24 @@ impl<C: Cluster> Record<C> {
         match resolved {
             Ok(fault) => Some(fault),
             Err(reason) => {
-                let detail = format!("{} {}: {reason}", self.nemesis, scheduled.selector);
+                let selector = if F::DIRECTED { String::new() } else { format!(" {}", scheduled.selector) };
+                let detail = format!("{}{selector}: {reason}", self.nemesis);
                 self.step(FaultPhase::Skipped, &[], detail).await;
                 None
             }
         }
     }
 
-    /// Lets the fault stand until its time is over; says whether the leader changed meanwhile.
-    async fn stand(&self, until: Instant, scope: &Scope, leader: Option<&NodeId>) -> bool {
+    /// Lets the fault stand until its time is over or it is done; says whether the leader changed meanwhile.
+    async fn stand(
+        &self,
+        until: Instant,
+        done: &watch::Receiver<bool>,
+        scope: &Scope,
+        leader: Option<&NodeId>,
+    ) -> bool {
         let mut changed = false;
-        while Instant::now() < until {
+        while Instant::now() < until && !*done.borrow() {
             let next = until.min(Instant::now() + LEADER_INTERVAL);
             if self.runner.stopped_before(next).await {
                 break;
@@ -259,6 +281,9 @@ impl<C: Cluster> Record<C> {
         if let Some(effect) = fault.effect(cluster) {
             effective = true;
             self.step(FaultPhase::Effect, &scope.nodes, effect).await;
+        }
+        if let Some(rest) = fault.unfinished() {
+            self.step(FaultPhase::Skipped, &scope.nodes, rest).await;
         }
         self.step(FaultPhase::Healing, &scope.nodes, String::new()).await;
         let healed = fault.heal(cluster).await;
@@ -316,7 +341,7 @@ impl Tally {
             FaultPhase::Evidenced => self.evidenced += 1,
             FaultPhase::Healed => self.healed += 1,
             FaultPhase::Failed => self.failed += 1,
-            FaultPhase::Effect | FaultPhase::Healing => {}
+            FaultPhase::Acted | FaultPhase::Effect | FaultPhase::Healing => {}
         }
     }
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use history::{Nanos, ScheduledFault};
 
 use crate::dice::Dice;
+use crate::scenario::Scripts;
 use crate::{Kind, Nemesis};
 
 pub use resolved::resolved;
@@ -46,18 +47,28 @@ const ROUNDS_AT_LEAST: usize = 1;
 /// A schedule is no longer than this.
 const FAULTS_LIMIT: usize = 10_000;
 
-/// Plans the faults of a load of length `time_limit` on a cluster of `nodes` nodes.
+/// What faults are planned for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting {
+    /// Decides everything that is left open.
+    pub seed: u64,
+    /// How long the load lasts.
+    pub time_limit: Duration,
+    /// The time in which the system notices a failure.
+    pub unit: Duration,
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// The scripts of the scenarios among the nemeses.
+    pub scripts: Scripts,
+}
+
+/// Plans the faults of a load.
 ///
 /// Kinds that need more nodes than there are do not occur. The order of `nemeses` means nothing.
-pub fn plan(
-    nemeses: &[Nemesis],
-    seed: u64,
-    time_limit: Duration,
-    unit: Duration,
-    nodes: usize,
-) -> Vec<ScheduledFault> {
+pub fn plan(nemeses: &[Nemesis], setting: &Setting) -> Vec<ScheduledFault> {
+    let Setting { time_limit, unit, .. } = *setting;
     let mut possible: Vec<Nemesis> =
-        nemeses.iter().filter(|nemesis| !selectors(nemesis.kind(), nodes).is_empty()).cloned().collect();
+        nemeses.iter().filter(|nemesis| setting.allows(nemesis)).cloned().collect();
     possible.sort();
     possible.dedup();
     if possible.is_empty() {
@@ -67,9 +78,9 @@ pub fn plan(
     let tail = QUIET_TAIL.max(unit * QUIET_TAIL_UNITS).min(time_limit / 4).as_secs_f64();
     let window = time_limit.as_secs_f64() - head - tail;
     let mut draft = Draft {
-        dice: Dice::new(seed),
+        dice: Dice::new(setting.seed),
         unit: unit.as_secs_f64(),
-        nodes,
+        setting,
         steps: 0,
         time: 0.0,
         faults: Vec::new(),
@@ -82,6 +93,17 @@ pub fn plan(
         draft.round(&possible);
     }
     draft.finish(head, window, shrink)
+}
+
+impl Setting {
+    fn allows(&self, nemesis: &Nemesis) -> bool {
+        match nemesis.kind() {
+            Kind::Scenario => {
+                self.scripts.get(nemesis).is_some_and(|script| self.nodes >= script.nodes_needed)
+            }
+            kind => !selectors(kind, self.nodes).is_empty(),
+        }
+    }
 }
 
 /// The selectors that make sense for a kind on a cluster of this size; what occurs twice is drawn twice as often.
@@ -120,6 +142,8 @@ fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
         Kind::Operation => &["one", "leader"],
         Kind::Command => &["one", "leader", "all"],
         Kind::Starve => &["leader", "leader", "one", "minority", "majority"],
+        // Its script is its selector.
+        Kind::Scenario => &[],
     };
     all.iter().copied().filter(|selector| nodes >= nodes_needed(kind, selector)).collect()
 }
@@ -128,7 +152,7 @@ fn nodes_needed(kind: Kind, selector: &str) -> usize {
     match (kind, selector) {
         (Kind::Partition | Kind::BlackHole, selector) => nodes_to_part(selector),
         (Kind::Latency | Kind::Reset | Kind::RollingRestart | Kind::Upgrade, _) => 2,
-        (Kind::Command, _) => 1,
+        (Kind::Command | Kind::Scenario, _) => 1,
         (Kind::Transfer, _) => 2,
         (_, "minority") => 3,
         (_, _) => 1,
@@ -150,14 +174,14 @@ struct Drafted {
     at: f64,
     duration: f64,
     nemesis: Nemesis,
-    selector: &'static str,
+    selector: String,
     seed: u64,
 }
 
-struct Draft {
+struct Draft<'a> {
     dice: Dice,
     unit: f64,
-    nodes: usize,
+    setting: &'a Setting,
     /// How many steps there are, and where the next one begins.
     steps: usize,
     time: f64,
@@ -173,11 +197,11 @@ enum Step {
     Both(Nemesis, Nemesis),
 }
 
-impl Draft {
+impl Draft<'_> {
     /// Every kind once, and the compositions that the kinds allow, in a random order.
     fn round(&mut self, nemeses: &[Nemesis]) {
         let mut steps: Vec<Step> = nemeses.iter().cloned().map(Step::Single).collect();
-        let has = |kind| nemeses.iter().any(|nemesis| nemesis.kind() == kind) && self.nodes > 2;
+        let has = |kind| nemeses.iter().any(|nemesis| nemesis.kind() == kind) && self.setting.nodes > 2;
         if has(Kind::Kill) {
             steps.extend(has(Kind::Pause).then_some(Step::Lag(Kind::Pause, "minority")));
             if has(Kind::Partition) {
@@ -201,6 +225,10 @@ impl Draft {
     }
 
     fn single(&mut self, at: f64, nemesis: Nemesis) -> f64 {
+        if let Some(script) = self.setting.scripts.get(&nemesis) {
+            let (units, selector) = (script.units(self.setting.unit), script.one_line());
+            return self.add(at, (units, units), nemesis, &selector);
+        }
         let selector = self.selector(nemesis.kind());
         self.add(at, DURATION_UNITS, nemesis, selector)
     }
@@ -224,14 +252,15 @@ impl Draft {
     }
 
     fn selector(&mut self, kind: Kind) -> &'static str {
-        let choices = selectors(kind, self.nodes);
+        let choices = selectors(kind, self.setting.nodes);
         self.dice.pick(&choices).copied().expect("invariant: kinds without selectors are not planned")
     }
 
     /// Adds a fault and returns its end.
-    fn add(&mut self, at: f64, units: (f64, f64), nemesis: Nemesis, selector: &'static str) -> f64 {
+    fn add(&mut self, at: f64, units: (f64, f64), nemesis: Nemesis, selector: &str) -> f64 {
         let duration = self.dice.log_even(units.0, units.1) * self.unit;
         let seed = self.dice.seed();
+        let selector = selector.to_owned();
         self.faults.push(Drafted { step: self.steps, at, duration, nemesis, selector, seed });
         at + duration
     }
@@ -253,7 +282,7 @@ impl Draft {
                 at: milliseconds(head + fault.at * shrink),
                 duration: milliseconds(fault.duration * shrink),
                 kind: fault.nemesis.to_string(),
-                selector: fault.selector.to_owned(),
+                selector: fault.selector,
                 seed: fault.seed,
             })
             .collect();
@@ -277,7 +306,11 @@ mod tests {
 
     fn plan(kinds: &[Kind], seed: u64, limit: Duration, unit: Duration, nodes: usize) -> Vec<ScheduledFault> {
         let nemeses: Vec<Nemesis> = kinds.iter().copied().map(Nemesis::from).collect();
-        super::plan(&nemeses, seed, limit, unit, nodes)
+        super::plan(&nemeses, &setting(seed, limit, unit, nodes))
+    }
+
+    fn setting(seed: u64, time_limit: Duration, unit: Duration, nodes: usize) -> Setting {
+        Setting { seed, time_limit, unit, nodes, scripts: Scripts::default() }
     }
 
     fn units() -> [Duration; 3] {

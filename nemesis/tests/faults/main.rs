@@ -19,6 +19,8 @@ use common::{n, within};
 use history::{FaultPhase, Nanos, RunEvent, ScheduledFault};
 use nemesis::process::TaskCount;
 use nemesis::runner::Tally;
+use nemesis::scenario::Scripts;
+use nemesis::schedule::Setting;
 use nemesis::{Kind, Nemesis, heal_everything, schedule};
 use scene::*;
 
@@ -248,7 +250,14 @@ async fn planned_schedule_ends_with_a_whole_cluster() {
     let alone = |kind: &Kind| *kind != Kind::Upgrade && !kind.takes_argument() && !kind.needs_disks();
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(alone).collect();
     let nemeses: Vec<Nemesis> = kinds.iter().copied().map(Nemesis::from).collect();
-    let faults = schedule::plan(&nemeses, 5, limit, Duration::from_millis(100), NODES);
+    let setting = Setting {
+        seed: 5,
+        time_limit: limit,
+        unit: Duration::from_millis(100),
+        nodes: NODES,
+        scripts: Scripts::default(),
+    };
+    let faults = schedule::plan(&nemeses, &setting);
     let (summary, events) = scene.run_whole(&faults).await;
     assert_eq!(has_trouble(&events), None);
     assert_eq!(summary.unhealed, [""; 0]);
