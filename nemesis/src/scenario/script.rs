@@ -120,6 +120,15 @@ pub(crate) enum Side {
     Clients,
 }
 
+impl Side {
+    fn name(&self) -> Option<&String> {
+        match self {
+            Self::Named(name) => Some(name),
+            Self::Clients => None,
+        }
+    }
+}
+
 /// A length of time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Span {
@@ -310,11 +319,7 @@ impl Step {
             Self::Isolate(names) | Self::Process(_, names) => names.iter().collect(),
             Self::Links(_, ways) => {
                 let sides = ways.iter().flat_map(|way| way.from.iter().chain(&way.to));
-                let named = |side| match side {
-                    &Side::Named(ref name) => Some(name),
-                    Side::Clients => None,
-                };
-                sides.filter_map(named).collect()
+                sides.filter_map(Side::name).collect()
             }
             _ => Vec::new(),
         }

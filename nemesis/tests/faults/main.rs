@@ -7,6 +7,7 @@ mod common;
 mod disks;
 mod links;
 mod processes;
+mod scenarios;
 mod scene;
 
 use std::collections::BTreeMap;

@@ -12,7 +12,7 @@ use history::{FaultPhase, NodeId, RunEvent, ScheduledFault};
 use nemesis::links::Stranger;
 use nemesis::process::Image;
 use nemesis::runner::{Summary, run};
-use nemesis::{Cluster, Endpoint, Kind, Links, Operation, Processes, Upgrade};
+use nemesis::{Cluster, Endpoint, Kind, Links, NodeStatus, Operation, Processes, Upgrade};
 use tokio::sync::watch;
 
 use crate::cluster::{Ground, ROLE, guardian_command};
@@ -35,6 +35,8 @@ pub(crate) struct Beating {
     pub(crate) processes: Arc<Processes>,
     pub(crate) links: Links,
     pub(crate) leader: Mutex<Option<NodeId>>,
+    /// What every node says of itself.
+    pub(crate) status: Mutex<Option<NodeStatus>>,
     pub(crate) upstreams: BTreeMap<NodeId, SocketAddr>,
     pub(crate) directory: PathBuf,
     pub(crate) upgrade: Option<Upgrade>,
@@ -77,6 +79,10 @@ impl Cluster for Beating {
 
     async fn leader(&self) -> Option<NodeId> {
         self.leader.lock().unwrap().clone()
+    }
+
+    async fn status(&self, _node: &NodeId) -> Option<NodeStatus> {
+        *self.status.lock().unwrap()
     }
 
     async fn wait_ready(&self, node: &NodeId, _limit: Duration) -> Result<(), String> {
@@ -147,9 +153,10 @@ impl Scene {
             ground.add_beating(node, upstreams[node], &peers).await;
         }
         let leader = Mutex::new(Some(n(1)));
+        let status = Mutex::new(None);
         let upgrade = Some(other_executable(&ground).await);
         let (processes, directory) = (ground.processes.clone(), ground.directory.path().to_owned());
-        let cluster = Beating { processes, links, leader, upstreams, directory, upgrade };
+        let cluster = Beating { processes, links, leader, status, upstreams, directory, upgrade };
         Self { ground, cluster: Arc::new(cluster), stop: watch::Sender::new(false) }
     }
 
