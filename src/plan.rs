@@ -32,6 +32,9 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) read_consistency: String,
     pub(crate) mutant: Option<String>,
+    /// The only keys that operations are about; empty means all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) keys: Vec<String>,
     pub(crate) schedule: Vec<ScheduledFault>,
     /// Not part of the identity: the digest of the binary is.
     #[serde(skip)]
@@ -83,6 +86,12 @@ impl Plan {
         parse_nemeses(&self.nemesis)
     }
 
+    /// Leaves out kinds of faults of which the schedule has none.
+    pub(crate) fn forget_unused_nemeses(&mut self) {
+        let schedule = &self.schedule;
+        self.nemesis.retain(|nemesis| schedule.iter().any(|fault| fault.kind == *nemesis));
+    }
+
     /// Plans the faults from the seed.
     pub(crate) fn with_schedule(mut self) -> anyhow::Result<Self> {
         let nemeses = self.nemeses()?;
@@ -119,6 +128,7 @@ impl Plan {
             seed: info.seed,
             read_consistency: info.read_consistency.clone(),
             mutant: info.mutant.clone(),
+            keys: info.keys.clone(),
             schedule: info.schedule.clone(),
             binary: (!own).then(|| PathBuf::from(&info.target_binary)),
             upgrade_to: info.upgrade.as_ref().map(|upgrade| PathBuf::from(&upgrade.binary)),
@@ -152,6 +162,9 @@ impl Plan {
         );
         if self.reads() == Reads::Local {
             command.push_str(" --read-consistency local");
+        }
+        if !self.keys.is_empty() {
+            command.push_str(&format!(" --keys {}", self.keys.join(",")));
         }
         if let Some(mutant) = &self.mutant {
             command.push_str(&format!(" --mutant {mutant}"));

@@ -63,6 +63,9 @@ pub(super) struct Args {
     /// A deliberately wrong variant of the Raft server (builds with `--features mutants`)
     #[arg(long, value_name = "ID")]
     mutant: Option<String>,
+    /// Only operations on these keys, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "KEYS")]
+    keys: Vec<String>,
     /// Judge the history while the run goes on, and end the load at the first violation. On few cores the judge takes time
     /// from the cluster
     #[arg(long)]
@@ -118,6 +121,7 @@ fn plan(args: Args) -> anyhow::Result<Plan> {
         seed: args.seed.unwrap_or_else(draw_seed),
         read_consistency: args.read_consistency,
         mutant: args.mutant,
+        keys: args.keys,
         schedule: Vec::new(),
         binary: args.binary,
         upgrade_to: args.upgrade_to,

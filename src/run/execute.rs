@@ -145,6 +145,7 @@ impl Run<'_> {
             process_stride: self.plan.concurrency
                 + u32::try_from(self.plan.nodes).expect("invariant: few nodes"),
             rate: self.plan.rate,
+            keys: self.plan.keys.clone(),
             start,
             end: start + Nanos::from(self.plan.time_limit()),
         })
