@@ -30,6 +30,7 @@ use crate::recovery::heal_everything;
 use crate::reset::Reset;
 use crate::rolling_restart::RollingRestart;
 use crate::scenario::Scenario;
+use crate::schedule::Quorum;
 use crate::starve::Starve;
 use crate::{Cluster, EventSink, Kind, Nemesis};
 
@@ -65,15 +66,16 @@ pub struct Summary {
 }
 
 /// Carries out `schedule`, whose times count from this call, until all of it is over or `stop` becomes true, heals
-/// everything and verifies that.
+/// everything and verifies that. What `quorum` forbids at the moment when it shall begin is skipped.
 pub async fn run<C: Cluster>(
     schedule: &[ScheduledFault],
     cluster: Arc<C>,
     sink: EventSink,
     stop: watch::Receiver<bool>,
+    quorum: Quorum,
 ) -> Summary {
     let patrol = Patrol::start(cluster.links().clone(), sink.clone());
-    let runner = Runner { cluster, sink, stop, injection: Arc::default(), summary: Arc::default() };
+    let runner = Runner { cluster, sink, stop, quorum, injection: Arc::default(), summary: Arc::default() };
     let begin = Instant::now();
     let mut lives = JoinSet::new();
     for (index, fault) in (0..).zip(schedule.iter().cloned()) {
@@ -93,6 +95,7 @@ struct Runner<C> {
     cluster: Arc<C>,
     sink: EventSink,
     stop: watch::Receiver<bool>,
+    quorum: Quorum,
     /// Held by the fault that is being resolved, injected and proven.
     injection: Arc<AsyncMutex<()>>,
     summary: Arc<Mutex<Summary>>,
@@ -104,6 +107,7 @@ impl<C> Clone for Runner<C> {
             cluster: Arc::clone(&self.cluster),
             sink: self.sink.clone(),
             stop: self.stop.clone(),
+            quorum: self.quorum,
             injection: Arc::clone(&self.injection),
             summary: Arc::clone(&self.summary),
         }
@@ -231,7 +235,12 @@ impl<C: Cluster> Record<C> {
         } else {
             F::resolve(&request, &*self.runner.cluster).await.map_err(|skip| skip.0)
         };
-        match resolved {
+        let forbidden = |fault: &F| self.runner.quorum == Quorum::Never && !fault.scope().leaves_quorum;
+        let allowed = resolved.and_then(|fault| match forbidden(&fault) {
+            true => Err(format!("no majority would be left beside {}", fault.scope().detail)),
+            false => Ok(fault),
+        });
+        match allowed {
             Ok(fault) => Some(fault),
             Err(reason) => {
                 let selector = if F::DIRECTED { String::new() } else { format!(" {}", scheduled.selector) };

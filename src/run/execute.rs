@@ -162,7 +162,9 @@ impl Run<'_> {
         let shown = tokio::spawn(self.progress.clone().watch(self.recorder.clone(), self.plan.time_limit()));
         let (stop_faults, faults_stopped) = watch::channel(false);
         let (schedule, faulty, sink) = (self.plan.schedule.clone(), cluster.clone(), self.sink.clone());
-        let faults = tokio::spawn(async move { runner::run(&schedule, faulty, sink, faults_stopped).await });
+        let quorum = self.plan.rhythm()?.quorum;
+        let faults =
+            tokio::spawn(async move { runner::run(&schedule, faulty, sink, faults_stopped, quorum).await });
         let judge = self
             .plan
             .fail_fast

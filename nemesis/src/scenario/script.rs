@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::canaries::CANARY_WAIT;
+use crate::schedule::length;
 
 /// The most steps of a script.
 const STEPS_LIMIT: usize = 200;
@@ -403,17 +404,7 @@ fn span(words: &[&str]) -> Result<Span, Expected> {
             let (low, high) = (number(low)?, number(high)?);
             if low <= high { Ok(Span::Units(low, high)) } else { Err(A_SPAN) }
         }
-        [length] => {
-            let seconds = match (length.strip_suffix("ms"), length.strip_suffix('s')) {
-                (Some(millis), _) => number(millis)? / 1e3,
-                (None, Some(seconds)) => number(seconds)?,
-                (None, None) => return Err(A_SPAN),
-            };
-            Some(Duration::from_secs_f64(seconds))
-                .filter(|length| *length <= SLEEP_LIMIT)
-                .map(Span::Exactly)
-                .ok_or(A_SPAN)
-        }
+        [text] => length(text).filter(|length| *length <= SLEEP_LIMIT).map(Span::Exactly).ok_or(A_SPAN),
         _ => Err(A_SPAN),
     }
 }

@@ -12,19 +12,24 @@
 //! * where nothing is killed, two kinds at the same time.
 //!
 //! Guarantees: a whole round at least, shrunk in time if they must be; a quiet beginning, and a quiet end in which the
-//! last fault is over. Whom a selector means is decided when the fault starts.
+//! last fault is over. Whom a selector means is decided when the fault starts. `rhythm` is what a user can ask for instead: other
+//! intervals, quiet periods, what may become of the majority; where times are asked for, nothing is shrunk.
 
 mod resolved;
+mod rhythm;
 
 use std::time::Duration;
 
 use history::{Nanos, ScheduledFault};
 
 use crate::dice::Dice;
-use crate::scenario::Scripts;
+use crate::quorum::{majority, minority};
+use crate::scenario::{Script, Scripts};
 use crate::{Kind, Nemesis};
 
 pub use resolved::resolved;
+pub(crate) use rhythm::length;
+pub use rhythm::{Interval, NoRhythm, Quiet, Quorum, Rhythm};
 
 /// The load has the cluster to itself for this long, or a tenth of a short run.
 const QUIET_HEAD: Duration = Duration::from_secs(1);
@@ -58,6 +63,8 @@ pub struct Setting {
     pub unit: Duration,
     /// How many nodes there are.
     pub nodes: usize,
+    /// What the user asks of it.
+    pub rhythm: Rhythm,
     /// The scripts of the scenarios among the nemeses.
     pub scripts: Scripts,
 }
@@ -88,9 +95,14 @@ pub fn plan(nemeses: &[Nemesis], setting: &Setting) -> Vec<ScheduledFault> {
     for _ in 0..ROUNDS_AT_LEAST {
         draft.round(&possible);
     }
-    let shrink = (window / draft.end()).min(1.0);
+    let rhythm = setting.rhythm;
+    let is_free = rhythm.interval.is_none() && rhythm.quiet.is_none();
+    let shrink = if is_free { (window / draft.end()).min(1.0) } else { 1.0 };
     while draft.time < window && draft.faults.len() < FAULTS_LIMIT {
         draft.round(&possible);
+    }
+    if let Some(quiet) = rhythm.quiet {
+        draft.keep_quiet(quiet);
     }
     draft.finish(head, window, shrink)
 }
@@ -99,10 +111,53 @@ impl Setting {
     fn allows(&self, nemesis: &Nemesis) -> bool {
         match nemesis.kind() {
             Kind::Scenario => {
-                self.scripts.get(nemesis).is_some_and(|script| self.nodes >= script.nodes_needed)
+                let fits = |script: &Script| {
+                    let spares = script.harms(self.nodes) <= minority(self.nodes);
+                    self.nodes >= script.nodes_needed && (spares || self.rhythm.quorum != Quorum::Never)
+                };
+                self.scripts.get(nemesis).is_some_and(fits)
             }
-            kind => !selectors(kind, self.nodes).is_empty(),
+            kind => !self.selectors(kind).is_empty(),
         }
+    }
+
+    /// The selectors that make sense for a kind, and that the user allows.
+    fn selectors(&self, kind: Kind) -> Vec<&'static str> {
+        let takes = |selector: &&str| self.nodes - gone(kind, selector, self.nodes) < majority(self.nodes);
+        let all = selectors(kind, self.nodes);
+        match self.rhythm.quorum {
+            Quorum::AtMost => all,
+            Quorum::Never => all.into_iter().filter(|selector| !takes(selector)).collect(),
+            Quorum::Break if stops_nodes(kind) => vec!["majority", "all"],
+            Quorum::Break if all.iter().any(takes) => all.into_iter().filter(takes).collect(),
+            Quorum::Break => all,
+        }
+    }
+
+    /// Whether so many nodes can be gone.
+    fn bears(&self, gone: usize) -> bool {
+        self.rhythm.quorum != Quorum::Never || gone <= minority(self.nodes)
+    }
+}
+
+/// Whether the nodes that it is about do nothing while it stands.
+fn stops_nodes(kind: Kind) -> bool {
+    matches!(kind, Kind::Kill | Kind::Term | Kind::Pause | Kind::CrashLoop | Kind::Starve | Kind::Power)
+}
+
+/// How many nodes a selector takes away from the others.
+fn gone(kind: Kind, selector: &str, nodes: usize) -> usize {
+    match (kind, selector) {
+        (Kind::Partition | Kind::BlackHole, "majorities-ring") => nodes,
+        (Kind::Partition | Kind::BlackHole, "halves" | "random-halves") => nodes / 2,
+        (Kind::Partition | Kind::BlackHole, "leader-minority" | "follower-minority") => minority(nodes),
+        (Kind::Partition | Kind::BlackHole, "bridge" | "clients-leader" | "clients-one") => 0,
+        (Kind::Partition | Kind::BlackHole | Kind::RollingRestart | Kind::Upgrade, _) => 1,
+        (kind, "majority") if stops_nodes(kind) => majority(nodes),
+        (kind, "all") if stops_nodes(kind) => nodes,
+        (kind, "minority") if stops_nodes(kind) => minority(nodes),
+        (kind, _) if stops_nodes(kind) => 1,
+        _ => 0,
     }
 }
 
@@ -203,10 +258,14 @@ impl Draft<'_> {
         let mut steps: Vec<Step> = nemeses.iter().cloned().map(Step::Single).collect();
         let has = |kind| nemeses.iter().any(|nemesis| nemesis.kind() == kind) && self.setting.nodes > 2;
         if has(Kind::Kill) {
-            steps.extend(has(Kind::Pause).then_some(Step::Lag(Kind::Pause, "minority")));
+            let few = minority(self.setting.nodes);
+            let lags = self.setting.bears(few + 1);
+            steps.extend((lags && has(Kind::Pause)).then_some(Step::Lag(Kind::Pause, "minority")));
             if has(Kind::Partition) {
                 let cut_off = Step::Lag(Kind::Partition, "follower-minority");
-                steps.extend([cut_off, Step::Tail("strand-leader"), Step::Tail("leader-minority")]);
+                steps.extend(lags.then_some(cut_off));
+                steps.extend(self.setting.bears(2).then_some(Step::Tail("strand-leader")));
+                steps.extend(lags.then_some(Step::Tail("leader-minority")));
             }
         } else if let [first, second, ..] = &self.dice.shuffled(nemeses)[..] {
             steps.push(Step::Both(first.clone(), second.clone()));
@@ -220,7 +279,10 @@ impl Draft<'_> {
                 Step::Both(first, second) => self.both(begin, first, second),
             };
             self.steps += 1;
-            self.time = end + self.dice.even(GAP_UNITS.0, GAP_UNITS.1) * self.unit;
+            self.time = match self.setting.rhythm.interval {
+                Some(interval) => begin + interval.draw(&mut self.dice),
+                None => end + self.dice.even(GAP_UNITS.0, GAP_UNITS.1) * self.unit,
+            };
         }
     }
 
@@ -252,7 +314,7 @@ impl Draft<'_> {
     }
 
     fn selector(&mut self, kind: Kind) -> &'static str {
-        let choices = selectors(kind, self.setting.nodes);
+        let choices = self.setting.selectors(kind);
         self.dice.pick(&choices).copied().expect("invariant: kinds without selectors are not planned")
     }
 
@@ -263,6 +325,27 @@ impl Draft<'_> {
         let selector = selector.to_owned();
         self.faults.push(Drafted { step: self.steps, at, duration, nemesis, selector, seed });
         at + duration
+    }
+
+    /// Moves every step that would stand in a quiet time, and all after it, to the next period; what is longer than the
+    /// rest of a period is made shorter.
+    fn keep_quiet(&mut self, quiet: Quiet) {
+        let (active, period) = quiet.seconds();
+        let mut late = 0.0;
+        for step in self.faults.chunk_by_mut(|one, next| one.step == next.step) {
+            let begin = step.iter().map(|fault| fault.at).fold(f64::MAX, f64::min);
+            let end = step.iter().map(|fault| fault.at + fault.duration).fold(begin, f64::max);
+            let scale = (active / (end - begin)).min(1.0);
+            let (length, mut at) = ((end - begin) * scale, begin + late);
+            if at % period + length > active * (1.0 + f64::EPSILON) {
+                at = (at / period).floor() * period + period;
+            }
+            late = at - begin;
+            for fault in step {
+                fault.at = at + (fault.at - begin) * scale;
+                fault.duration *= scale;
+            }
+        }
     }
 
     fn end(&self) -> f64 {
@@ -310,7 +393,8 @@ mod tests {
     }
 
     fn setting(seed: u64, time_limit: Duration, unit: Duration, nodes: usize) -> Setting {
-        Setting { seed, time_limit, unit, nodes, scripts: Scripts::default() }
+        let rhythm = Rhythm::default();
+        Setting { seed, time_limit, unit, nodes, rhythm, scripts: Scripts::default() }
     }
 
     fn units() -> [Duration; 3] {
@@ -385,6 +469,84 @@ mod tests {
             );
         }
         assert!(plan(&[], 1, LOAD, LOAD / 20, 3).is_empty());
+    }
+
+    fn plan_with(rhythm: Rhythm, seed: u64) -> Vec<ScheduledFault> {
+        let kinds = Kind::ALL.into_iter().filter(|kind| !kind.takes_argument());
+        let nemeses: Vec<Nemesis> = kinds.map(Nemesis::from).collect();
+        let setting = setting(seed, Duration::from_secs(120), Duration::from_millis(200), 5);
+        super::plan(&nemeses, &Setting { rhythm, ..setting })
+    }
+
+    #[test]
+    fn steps_begin_at_the_intervals_that_are_asked_for() {
+        let interval = "fixed:3s".parse().ok();
+        let faults = plan_with(Rhythm { interval, ..Rhythm::default() }, 1);
+        let begins = |at: u64| faults.iter().any(|fault| fault.at == Nanos::from_millis(1000 + at * 3000));
+        assert!((0..30).all(begins), "{faults:#?}");
+        let interval = "exp:500ms".parse().ok();
+        let often = plan_with(Rhythm { interval, ..Rhythm::default() }, 1);
+        let overlaps = often.windows(2).filter(|pair| pair[1].at < pair[0].at + pair[0].duration).count();
+        assert!(overlaps * 2 > often.len() && often.len() > 150, "{overlaps} of {}", often.len());
+    }
+
+    #[test]
+    fn nothing_stands_in_quiet_times() {
+        for (text, interval) in [("2s/10s", None), ("1s/1500ms", None), ("2s/10s", "exp:1s".parse().ok())] {
+            let quiet: Quiet = text.parse().unwrap();
+            let (active, period) = (quiet.period - quiet.quiet, Nanos::from(quiet.period));
+            for seed in 0..100 {
+                let faults = plan_with(Rhythm { interval, quiet: Some(quiet), ..Rhythm::default() }, seed);
+                assert!(faults.len() > 30, "{} faults", faults.len());
+                for fault in faults {
+                    let begin = (fault.at - Nanos::from(QUIET_HEAD)).0 % period.0;
+                    // Times are cut off to whole milliseconds.
+                    let end = Nanos(begin) + fault.duration;
+                    assert!(end <= Nanos::from(active + Duration::from_millis(1)), "{text} {fault:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn majority_is_spared_or_taken_as_asked() {
+        let with = |quorum| plan_with(Rhythm { quorum, ..Rhythm::default() }, 3);
+        let takes = |fault: &&ScheduledFault| {
+            let kind = fault.kind.parse::<Nemesis>().unwrap().kind();
+            5 - gone(kind, &fault.selector, 5) < 3
+        };
+        assert_eq!(with(Quorum::Never).iter().filter(takes).count(), 0);
+        let (any, broken) = (with(Quorum::AtMost), with(Quorum::Break));
+        let part =
+            |faults: &[ScheduledFault]| faults.iter().filter(takes).count() as f64 / faults.len() as f64;
+        assert!((0.01..0.3).contains(&part(&any)), "{}", part(&any));
+        assert!(part(&broken) > 0.3, "{}", part(&broken));
+        let pauses = |faults: &[ScheduledFault]| {
+            faults.iter().filter(|f| f.kind == "pause" && f.selector == "majority").count()
+        };
+        assert!(pauses(&broken) > 0 && pauses(&any) == 0);
+        assert!(
+            with(Quorum::Never).iter().any(|fault| fault.selector == "strand-leader"),
+            "five nodes bear that"
+        );
+    }
+
+    #[test]
+    fn scenario_that_may_take_the_majority_is_not_planned_when_that_is_forbidden() {
+        let nemeses = ["scenario:raft-figure-8", "scenario:disruptive-server"]
+            .map(|name| name.parse::<Nemesis>().unwrap());
+        let scripts = Scripts::load(&nemeses).unwrap();
+        let setting = Setting { scripts, ..setting(1, LOAD * 3, Duration::from_millis(200), 5) };
+        let planned = |quorum, nodes| -> std::collections::BTreeSet<String> {
+            let rhythm = Rhythm { quorum, ..Rhythm::default() };
+            let setting = Setting { rhythm, nodes, ..setting.clone() };
+            super::plan(&nemeses, &setting).into_iter().map(|fault| fault.kind).collect()
+        };
+        let both: std::collections::BTreeSet<String> = nemeses.iter().map(ToString::to_string).collect();
+        let harmless = both.iter().filter(|name| name.ends_with("server")).cloned().collect();
+        assert_eq!(planned(Quorum::AtMost, 5), both);
+        assert_eq!(planned(Quorum::Never, 7), harmless);
+        assert_eq!(planned(Quorum::AtMost, 3), harmless, "figure 8 needs five nodes");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use history::{FaultPhase, Nanos, RunEvent, ScheduledFault};
 use nemesis::process::TaskCount;
 use nemesis::runner::Tally;
 use nemesis::scenario::Scripts;
-use nemesis::schedule::Setting;
+use nemesis::schedule::{Quorum, Rhythm, Setting};
 use nemesis::{Kind, Nemesis, heal_everything, schedule};
 use scene::*;
 
@@ -193,6 +193,23 @@ async fn fault_without_a_leader_is_skipped() {
 }
 
 #[tokio::test]
+async fn fault_that_would_take_the_majority_beside_another_is_skipped_when_that_is_forbidden() {
+    let mut scene = Scene::new().await;
+    let faults = [
+        fault(Duration::ZERO, FOR_EVER, Kind::Pause, "nodes n1"),
+        fault(Duration::ZERO, FOR_EVER, Kind::Kill, "nodes n2"),
+        fault(Duration::ZERO, FOR_EVER, Kind::Kill, "nodes n1"),
+    ];
+    let handle = scene.run_with(&faults, Quorum::Never);
+    let skipped = scene.phase(1, FaultPhase::Skipped).await;
+    assert!(skipped.contains("no majority would be left beside nodes n2"), "{skipped}");
+    scene.phase(2, FaultPhase::Evidenced).await;
+    assert!(scene.cluster.processes.is_active(&n(2)));
+    scene.stop.send_replace(true);
+    assert_eq!(within(handle).await.unwrap().unhealed, [""; 0]);
+}
+
+#[tokio::test]
 async fn paused_node_can_be_killed_and_comes_back() {
     let mut scene = Scene::new().await;
     let faults = [
@@ -256,6 +273,7 @@ async fn planned_schedule_ends_with_a_whole_cluster() {
         time_limit: limit,
         unit: Duration::from_millis(100),
         nodes: NODES,
+        rhythm: Rhythm::default(),
         scripts: Scripts::default(),
     };
     let faults = schedule::plan(&nemeses, &setting);

@@ -12,6 +12,7 @@ use history::{FaultPhase, NodeId, RunEvent, ScheduledFault};
 use nemesis::links::Stranger;
 use nemesis::process::Image;
 use nemesis::runner::{Summary, run};
+use nemesis::schedule::Quorum;
 use nemesis::{Cluster, Endpoint, Kind, Links, NodeStatus, Operation, Processes, Upgrade};
 use tokio::sync::watch;
 
@@ -184,9 +185,17 @@ impl Scene {
     }
 
     pub(crate) fn run(&self, faults: &[ScheduledFault]) -> tokio::task::JoinHandle<Summary> {
+        self.run_with(faults, Quorum::AtMost)
+    }
+
+    pub(crate) fn run_with(
+        &self,
+        faults: &[ScheduledFault],
+        quorum: Quorum,
+    ) -> tokio::task::JoinHandle<Summary> {
         let (faults, cluster) = (faults.to_vec(), self.cluster.clone());
         let (sink, stop) = (self.ground.sink.clone(), self.stop.subscribe());
-        tokio::spawn(async move { run(&faults, cluster, sink, stop).await })
+        tokio::spawn(async move { run(&faults, cluster, sink, stop, quorum).await })
     }
 
     /// Runs faults to their end; the summary, and everything that was recorded.
