@@ -111,6 +111,11 @@ impl Kind {
         }
     }
 
+    /// Whether it can be told what it is about: `kill:REGEX`.
+    pub fn may_take_argument(self) -> bool {
+        self == Self::Kill || self.takes_argument()
+    }
+
     /// Whether it must be told what it is about: `command:FILE`.
     pub fn takes_argument(self) -> bool {
         matches!(self, Self::Command | Self::Operation | Self::Scenario)
@@ -124,6 +129,7 @@ impl Kind {
     /// How it is written on the command line.
     pub fn usage(self) -> &'static str {
         match self {
+            Self::Kill => "kill[:REGEX]",
             Self::Command => "command:FILE",
             Self::Operation => "operation:NAME",
             Self::Scenario => "scenario:NAME",
@@ -134,7 +140,9 @@ impl Kind {
     /// What it does, in a sentence.
     pub fn summary(self) -> &'static str {
         match self {
-            Self::Kill => "kills the processes of nodes (SIGKILL), and starts them again",
+            Self::Kill => {
+                "kills the processes of nodes (SIGKILL), at any time or when a line of their output matches, and starts them again"
+            }
             Self::Pause => "stops all tasks of nodes (SIGSTOP), and lets them go on",
             Self::Partition => {
                 "holds the bytes between nodes, or between clients and a node, and delivers them later"
@@ -277,6 +285,8 @@ impl Scope {
 pub(crate) trait Fault: Sized + Send {
     /// Whether it is a script: over when its acts are, and effective only when it says so itself.
     const DIRECTED: bool = false;
+    /// Whether it waits for its moment.
+    const WAITS: bool = false;
 
     /// Decides whom it is about, by what is seen of the cluster at this moment.
     fn resolve<C: Cluster>(
@@ -286,6 +296,16 @@ pub(crate) trait Fault: Sized + Send {
 
     /// What it is about to do.
     fn scope(&self) -> &Scope;
+
+    /// Waits for the moment at which it is to be injected, while other faults begin and end. What it is about may be
+    /// clear only then.
+    fn moment<C: Cluster>(
+        &mut self,
+        _cluster: &C,
+        _standing: &Standing,
+    ) -> impl Future<Output = Result<(), Skip>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// Tells the mechanism.
     fn inject<C: Cluster>(&mut self, cluster: &C) -> impl Future<Output = Result<(), FaultError>> + Send;

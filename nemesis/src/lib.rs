@@ -29,6 +29,7 @@ mod fault;
 mod grudges;
 pub mod guardian;
 mod kill;
+mod kill_at;
 mod latency;
 pub mod links;
 mod nemesis;

@@ -18,8 +18,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::command::Command;
 use crate::crash_loop::CrashLoop;
 use crate::disk_fault::DiskFault;
-use crate::fault::{Fault, FaultError, Request, Scope, Standing};
+use crate::fault::{Fault, FaultError, Request, Scope, Skip, Standing};
 use crate::kill::Kill;
+use crate::kill_at::KillAt;
 use crate::latency::Latency;
 use crate::links::FaultId;
 use crate::operation::Operate;
@@ -36,6 +37,9 @@ use crate::{Cluster, EventSink, Kind, Nemesis};
 
 /// How often it is looked who leads while a fault stands.
 const LEADER_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A fault that waits for its moment stands for this part of its time at least.
+const WAIT_SHARE: u32 = 4;
 
 /// How far the faults of one kind came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -128,6 +132,7 @@ impl<C: Cluster> Runner<C> {
         let record = Record { runner: self, index, nemesis };
         record.count(|tally| tally.planned += 1);
         match kind {
+            Kind::Kill if record.nemesis.argument().is_some() => record.live_as::<KillAt>(&scheduled).await,
             Kind::Kill | Kind::Term | Kind::Power => record.live_as::<Kill>(&scheduled).await,
             Kind::DiskError | Kind::DiskFull | Kind::SlowDisk => {
                 record.live_as::<DiskFault>(&scheduled).await;
@@ -177,12 +182,23 @@ struct Record<C> {
 impl<C: Cluster> Record<C> {
     async fn live_as<F: Fault>(&self, scheduled: &ScheduledFault) {
         let cluster = &*self.runner.cluster;
+        let planned_end = Instant::now() + scheduled.duration.into();
         let injection = self.runner.injection.lock().await;
         let Some(mut fault) = self.resolve::<F>(scheduled).await else { return };
+        let injection = if F::WAITS {
+            drop(injection);
+            let latest = planned_end - Duration::from(scheduled.duration) / WAIT_SHARE;
+            if let Err(Skip(reason)) = self.moment(&mut fault, latest).await {
+                return self.step(FaultPhase::Skipped, &[], format!("{}: {reason}", self.nemesis)).await;
+            }
+            None
+        } else {
+            Some(injection)
+        };
         let leader = if F::DIRECTED { None } else { cluster.leader().await };
         let scope = fault.scope().clone();
         self.injected(&scope).await;
-        let until = Instant::now() + scheduled.duration.into();
+        let until = if F::WAITS { planned_end } else { Instant::now() + scheduled.duration.into() };
         let stands = match fault.inject(cluster).await {
             Ok(()) => fault.evidence(cluster).await,
             Err(error) => Err(error),
@@ -222,6 +238,30 @@ impl<C: Cluster> Record<C> {
         self.end(&mut fault, &scope, changed, leader.as_ref()).await;
     }
 
+    /// Lets a fault wait for its moment, until it is too late or the run is stopped.
+    async fn moment<F: Fault>(&self, fault: &mut F, latest: Instant) -> Result<(), Skip> {
+        let (over, standing) = Standing::new();
+        let limit = async {
+            self.runner.stopped_before(latest).await;
+            over.send_replace(true);
+            std::future::pending().await
+        };
+        tokio::select! {
+            came = fault.moment(&*self.runner.cluster, &standing) => came?,
+            never = limit => never,
+        }
+        self.allowed(fault).map_err(Skip)
+    }
+
+    /// What the user forbids is not done, and this is why.
+    fn allowed<F: Fault>(&self, fault: &F) -> Result<(), String> {
+        let Scope { leaves_quorum, detail, .. } = fault.scope();
+        if self.runner.quorum == Quorum::Never && !leaves_quorum {
+            return Err(format!("no majority would be left beside {detail}"));
+        }
+        Ok(())
+    }
+
     async fn resolve<F: Fault>(&self, scheduled: &ScheduledFault) -> Option<F> {
         let request = Request {
             id: FaultId(self.index),
@@ -235,11 +275,7 @@ impl<C: Cluster> Record<C> {
         } else {
             F::resolve(&request, &*self.runner.cluster).await.map_err(|skip| skip.0)
         };
-        let forbidden = |fault: &F| self.runner.quorum == Quorum::Never && !fault.scope().leaves_quorum;
-        let allowed = resolved.and_then(|fault| match forbidden(&fault) {
-            true => Err(format!("no majority would be left beside {}", fault.scope().detail)),
-            false => Ok(fault),
-        });
+        let allowed = resolved.and_then(|fault| self.allowed(&fault).map(|()| fault));
         match allowed {
             Ok(fault) => Some(fault),
             Err(reason) => {

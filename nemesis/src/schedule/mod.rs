@@ -38,6 +38,10 @@ const QUIET_TAIL: Duration = Duration::from_millis(1500);
 const QUIET_TAIL_UNITS: u32 = 3;
 /// The shortest and the longest fault.
 const DURATION_UNITS: (f64, f64) = (1.0, 6.0);
+/// The same for a kill that waits for a line.
+const WATCH_UNITS: (f64, f64) = (8.0, 16.0);
+/// Whose lines it waits for; `any` is the first on which it appears.
+const WATCHED: &[&str] = &["any", "any", "one", "leader"];
 /// The shortest and the longest gap after a fault.
 const GAP_UNITS: (f64, f64) = (0.3, 1.5);
 /// The shortest and the longest first fault of a composition: long enough for an election beside it.
@@ -256,7 +260,7 @@ impl Draft<'_> {
     /// Every kind once, and the compositions that the kinds allow, in a random order.
     fn round(&mut self, nemeses: &[Nemesis]) {
         let mut steps: Vec<Step> = nemeses.iter().cloned().map(Step::Single).collect();
-        let has = |kind| nemeses.iter().any(|nemesis| nemesis.kind() == kind) && self.setting.nodes > 2;
+        let has = |kind: Kind| nemeses.contains(&kind.into()) && self.setting.nodes > 2;
         if has(Kind::Kill) {
             let few = minority(self.setting.nodes);
             let lags = self.setting.bears(few + 1);
@@ -290,6 +294,10 @@ impl Draft<'_> {
         if let Some(script) = self.setting.scripts.get(&nemesis) {
             let (units, selector) = (script.units(self.setting.unit), script.one_line());
             return self.add(at, (units, units), nemesis, &selector);
+        }
+        if nemesis.kind() == Kind::Kill && nemesis.argument().is_some() {
+            let selector = self.dice.pick(WATCHED).copied().expect("invariant: there are some");
+            return self.add(at, WATCH_UNITS, nemesis, selector);
         }
         let selector = self.selector(nemesis.kind());
         self.add(at, DURATION_UNITS, nemesis, selector)

@@ -5,6 +5,7 @@ mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
 mod disks;
+mod lines;
 mod links;
 mod processes;
 mod scenarios;
