@@ -15,6 +15,7 @@ mod judge;
 mod live;
 mod plan;
 mod run;
+mod shrink;
 mod store;
 
 fn main() -> std::process::ExitCode {

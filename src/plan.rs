@@ -7,6 +7,8 @@ use anyhow::{Context, anyhow};
 use checker::Expect;
 use history::{NodeId, RunInfo, ScheduledFault};
 use nemesis::Nemesis;
+use nemesis::scenario::Scripts;
+use nemesis::schedule::{NoRhythm, Rhythm, Setting};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use targets::Target;
@@ -30,6 +32,16 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) read_consistency: String,
     pub(crate) mutant: Option<String>,
+    /// The only keys that operations are about; empty means all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) keys: Vec<String>,
+    /// When faults come: an interval, quiet times, whether they may take a majority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nemesis_interval: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) quiet: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) quorum: Option<String>,
     pub(crate) schedule: Vec<ScheduledFault>,
     /// Not part of the identity: the digest of the binary is.
     #[serde(skip)]
@@ -81,11 +93,33 @@ impl Plan {
         parse_nemeses(&self.nemesis)
     }
 
+    /// When faults come.
+    pub(crate) fn rhythm(&self) -> Result<Rhythm, NoRhythm> {
+        Ok(Rhythm {
+            interval: self.nemesis_interval.as_deref().map(str::parse).transpose()?,
+            quiet: self.quiet.as_deref().map(str::parse).transpose()?,
+            quorum: self.quorum.as_deref().map(str::parse).transpose()?.unwrap_or_default(),
+        })
+    }
+
+    /// Leaves out kinds of faults of which the schedule has none.
+    pub(crate) fn forget_unused_nemeses(&mut self) {
+        let schedule = &self.schedule;
+        self.nemesis.retain(|nemesis| schedule.iter().any(|fault| fault.kind == *nemesis));
+    }
+
     /// Plans the faults from the seed.
     pub(crate) fn with_schedule(mut self) -> anyhow::Result<Self> {
         let nemeses = self.nemeses()?;
-        let unit = self.target().election_timeout();
-        self.schedule = nemesis::schedule::plan(&nemeses, self.seed, self.time_limit(), unit, self.nodes);
+        let setting = Setting {
+            seed: self.seed,
+            time_limit: self.time_limit(),
+            unit: self.target().election_timeout(),
+            nodes: self.nodes,
+            rhythm: self.rhythm().map_err(crate::cli::usage)?,
+            scripts: Scripts::load(&nemeses).map_err(crate::cli::usage)?,
+        };
+        self.schedule = nemesis::schedule::plan(&nemeses, &setting);
         Ok(self)
     }
 
@@ -100,7 +134,7 @@ impl Plan {
         parse_nemeses(&info.nemesis)?;
         info.expect.parse::<Expect>().map_err(|e| anyhow!("run.json: {e}"))?;
         let own = target.executable() == targets::Executable::This;
-        Ok(Self {
+        let plan = Self {
             target: info.target.clone(),
             workload: info.workload.clone(),
             nemesis: info.nemesis.clone(),
@@ -111,12 +145,18 @@ impl Plan {
             seed: info.seed,
             read_consistency: info.read_consistency.clone(),
             mutant: info.mutant.clone(),
+            keys: info.keys.clone(),
+            nemesis_interval: info.nemesis_interval.clone(),
+            quiet: info.quiet.clone(),
+            quorum: info.quorum.clone(),
             schedule: info.schedule.clone(),
             binary: (!own).then(|| PathBuf::from(&info.target_binary)),
             upgrade_to: info.upgrade.as_ref().map(|upgrade| PathBuf::from(&upgrade.binary)),
             expect: info.expect.clone(),
             fail_fast: false,
-        })
+        };
+        plan.rhythm().map_err(|e| anyhow!("run.json: {e}"))?;
+        Ok(plan)
     }
 
     /// The identity of the plan: same plan, same binaries (by their digests), same id.
@@ -144,6 +184,17 @@ impl Plan {
         );
         if self.reads() == Reads::Local {
             command.push_str(" --read-consistency local");
+        }
+        let rhythm = [
+            ("--nemesis-interval", &self.nemesis_interval),
+            ("--quiet", &self.quiet),
+            ("--quorum", &self.quorum),
+        ];
+        for (option, value) in rhythm.iter().filter_map(|(option, value)| Some((option, value.as_ref()?))) {
+            command.push_str(&format!(" {option} {value}"));
+        }
+        if !self.keys.is_empty() {
+            command.push_str(&format!(" --keys {}", self.keys.join(",")));
         }
         if let Some(mutant) = &self.mutant {
             command.push_str(&format!(" --mutant {mutant}"));

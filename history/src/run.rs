@@ -77,6 +77,18 @@ pub struct RunInfo {
     pub rate: f64,
     /// How long the load lasted at most, in milliseconds.
     pub time_limit_ms: u64,
+    /// The only keys that operations were about; empty when there was no restriction.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// The intervals between faults that were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nemesis_interval: Option<String>,
+    /// The quiet times that were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<String>,
+    /// What was asked for the majority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<String>,
     /// The outcome that the user expects, as given.
     pub expect: String,
     /// Wall-clock start, milliseconds since 1970.

@@ -8,12 +8,15 @@ use crate::{Nanos, NodeId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultPhase {
-    /// The fault could not be tried, and `detail` says why (for example: no leader was known).
+    /// The fault, or what was left of its steps, could not be tried, and `detail` says why (for example: no leader was
+    /// known).
     Skipped,
     /// The mechanism was told to apply it. The fault window opens.
     Injected,
     /// It was proven, from outside the mechanism, that it is applied. `detail` is the proof.
     Evidenced,
+    /// It did something more while it stood; `detail` says what, and what was seen.
+    Acted,
     /// The fault had an effect on the system: bytes were held, the leader changed. `detail` says which.
     Effect,
     /// Healing began.

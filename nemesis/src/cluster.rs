@@ -38,6 +38,15 @@ pub enum Operation {
     Named(String),
 }
 
+/// What a node says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Whether it leads.
+    pub leads: bool,
+    /// How many entries of its log it does not know to be committed; `None` when the system does not tell.
+    pub uncommitted: Option<u64>,
+}
+
 /// A running cluster, whatever it is.
 pub trait Cluster: Send + Sync + 'static {
     /// The processes of the nodes.
@@ -75,6 +84,11 @@ pub trait Cluster: Send + Sync + 'static {
     /// Who leads, as far as the nodes say; `None` when nobody does or nobody knows. It is asked several times a second
     /// and should be answered from what a monitor saw last.
     fn leader(&self) -> impl Future<Output = Option<NodeId>> + Send;
+
+    /// What a node says of itself at this moment, asked past the links; `None` when it does not answer.
+    fn status(&self, _node: &NodeId) -> impl Future<Output = Option<NodeStatus>> + Send {
+        std::future::ready(None)
+    }
 
     /// Waits until a node that was started answers. It must not go by way of the links, which another fault may
     /// hold, and must not wait for a quorum, which another fault may have taken.

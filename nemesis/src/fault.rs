@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use history::NodeId;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::links::FaultId;
 use crate::{Area, Cluster, ProcessError};
@@ -62,11 +62,13 @@ pub enum Kind {
     ClockMonotonic,
     /// A command of the user's.
     Command,
+    /// A script of several steps.
+    Scenario,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Kill,
         Self::Pause,
         Self::Partition,
@@ -87,6 +89,7 @@ impl Kind {
         Self::Clock,
         Self::ClockMonotonic,
         Self::Command,
+        Self::Scenario,
     ];
 
     /// The name on the command line.
@@ -112,12 +115,18 @@ impl Kind {
             Self::Clock => "clock",
             Self::ClockMonotonic => "clock-monotonic",
             Self::Command => "command",
+            Self::Scenario => "scenario",
         }
+    }
+
+    /// Whether it can be told what it is about: `kill:REGEX`.
+    pub fn may_take_argument(self) -> bool {
+        self == Self::Kill || self.takes_argument()
     }
 
     /// Whether it must be told what it is about: `command:FILE`.
     pub fn takes_argument(self) -> bool {
-        matches!(self, Self::Command | Self::Operation)
+        matches!(self, Self::Command | Self::Operation | Self::Scenario)
     }
 
     /// Whether the nodes' data must lie on disks of ours.
@@ -137,8 +146,10 @@ impl Kind {
     /// How it is written on the command line.
     pub fn usage(self) -> &'static str {
         match self {
+            Self::Kill => "kill[:REGEX]",
             Self::Command => "command:FILE",
             Self::Operation => "operation:NAME",
+            Self::Scenario => "scenario:NAME",
             other => other.name(),
         }
     }
@@ -146,7 +157,9 @@ impl Kind {
     /// What it does, in a sentence.
     pub fn summary(self) -> &'static str {
         match self {
-            Self::Kill => "kills the processes of nodes (SIGKILL), and starts them again",
+            Self::Kill => {
+                "kills the processes of nodes (SIGKILL), at any time or when a line of their output matches, and starts them again"
+            }
             Self::Pause => "stops all tasks of nodes (SIGSTOP), and lets them go on",
             Self::Partition => {
                 "holds the bytes between nodes, or between clients and a node, and delivers them later"
@@ -173,6 +186,9 @@ impl Kind {
                  violation may be theirs"
             }
             Self::Command => "executes `FILE start` and `FILE end`, with the chosen nodes in SHAKEDOWN_NODES",
+            Self::Scenario => {
+                "plays a script of faults that wait for the state of the cluster: one of those below, or a file"
+            }
         }
     }
 
@@ -191,7 +207,7 @@ impl Kind {
                 "ptrace of own children, x86-64, a target that asks the vDSO for the time"
             }
             Self::Upgrade => "another executable of the target (--upgrade-to)",
-            Self::Partition | Self::Latency | Self::Reset | Self::BlackHole => {
+            Self::Partition | Self::Latency | Self::Reset | Self::BlackHole | Self::Scenario => {
                 "a target whose peer addresses can be set, so that links lie between"
             }
         }
@@ -292,6 +308,11 @@ impl Scope {
 /// The life of a fault: resolve, inject, evidence, act, effect, heal, in this order. One fault of a run is in the first
 /// three steps at any time; the others of several overlap.
 pub(crate) trait Fault: Sized + Send {
+    /// Whether it is a script: over when its acts are, and effective only when it says so itself.
+    const DIRECTED: bool = false;
+    /// Whether it waits for its moment.
+    const WAITS: bool = false;
+
     /// Decides whom it is about, by what is seen of the cluster at this moment.
     fn resolve<C: Cluster>(
         request: &Request<'_>,
@@ -300,6 +321,16 @@ pub(crate) trait Fault: Sized + Send {
 
     /// What it is about to do.
     fn scope(&self) -> &Scope;
+
+    /// Waits for the moment at which it is to be injected, while other faults begin and end. What it is about may be
+    /// clear only then.
+    fn moment<C: Cluster>(
+        &mut self,
+        _cluster: &C,
+        _standing: &Standing,
+    ) -> impl Future<Output = Result<(), Skip>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// Tells the mechanism.
     fn inject<C: Cluster>(&mut self, cluster: &C) -> impl Future<Output = Result<(), FaultError>> + Send;
@@ -320,6 +351,11 @@ pub(crate) trait Fault: Sized + Send {
         std::future::ready(Ok(()))
     }
 
+    /// What it meant to do and did not, and why.
+    fn unfinished(&self) -> Option<String> {
+        None
+    }
+
     /// What it did to the system, as far as processes and links show it.
     fn effect<C: Cluster>(&self, cluster: &C) -> Option<String>;
 
@@ -327,20 +363,40 @@ pub(crate) trait Fault: Sized + Send {
     fn heal<C: Cluster>(&mut self, cluster: &C) -> impl Future<Output = Result<String, FaultError>> + Send;
 }
 
-/// Whether the time of a fault is over.
+/// Steps of a fault that wait to be recorded.
+const STEPS_LIMIT: usize = 16;
+
+/// Whether the time of a fault is over, and where it tells what it does meanwhile.
 #[derive(Debug, Clone)]
-pub(crate) struct Standing(watch::Receiver<bool>);
+pub(crate) struct Standing {
+    over: watch::Receiver<bool>,
+    steps: Option<mpsc::Sender<String>>,
+}
 
 impl Standing {
     /// The first of the pair ends it.
     pub(crate) fn new() -> (watch::Sender<bool>, Self) {
-        let (over, standing) = watch::channel(false);
-        (over, Self(standing))
+        let (ends, over) = watch::channel(false);
+        (ends, Self { over, steps: None })
+    }
+
+    /// The same, with what the fault does.
+    pub(crate) fn telling(self) -> (Self, mpsc::Receiver<String>) {
+        let (sender, steps) = mpsc::channel(STEPS_LIMIT);
+        (Self { steps: Some(sender), ..self }, steps)
+    }
+
+    /// Records a step.
+    pub(crate) async fn tell(&self, step: String) {
+        if let Some(steps) = &self.steps {
+            // Who records lives as long as the fault.
+            let _ = steps.send(step).await;
+        }
     }
 
     /// Waits for some time; `false` when the fault's time is over before.
     pub(crate) async fn lasts(&self, pause: Duration) -> bool {
-        let mut over = self.0.clone();
+        let mut over = self.over.clone();
         // Who ends it lives as long as the fault.
         tokio::time::timeout(pause, over.wait_for(|over| *over)).await.is_err()
     }

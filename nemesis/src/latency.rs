@@ -13,7 +13,7 @@ use crate::dice::Dice;
 use crate::fault::{EVIDENCE_LIMIT, Fault, FaultError, LINKS_PREFIX, Request, Scope, Skip, list};
 use crate::links::{FaultId, LinkStats, Rule};
 use crate::partition::{links_by_name, nodes_of, reopen};
-use crate::{Cluster, Link, quorum};
+use crate::{Cluster, Link, Links, quorum};
 
 /// The range of delays, in parts of the cluster's unit.
 const DELAY_UNITS: (f64, f64) = (0.1, 0.8);
@@ -57,18 +57,7 @@ impl Fault for Latency {
 
     async fn evidence<C: Cluster>(&mut self, cluster: &C) -> Result<String, FaultError> {
         let open = canaries::open_ones(cluster.links(), &self.links);
-        let results = canaries::send(cluster.links(), &open, EVIDENCE_LIMIT).await?;
-        let times: Vec<Duration> = results.values().flatten().copied().collect();
-        match (times.iter().min(), times.iter().max()) {
-            (Some(fastest), Some(slowest)) if *fastest >= self.rule.delay => {
-                Ok(format!("{} canaries took {fastest:.0?} to {slowest:.0?}", times.len()))
-            }
-            (Some(fastest), _) => Err(FaultError::NotProven(format!(
-                "a canary took {fastest:.0?} over a link that should be late by {:?}",
-                self.rule.delay
-            ))),
-            (None, _) => Err(FaultError::NotProven(format!("no canary passed {}", list(open)))),
-        }
+        prove_late(cluster.links(), &open, self.rule.delay).await
     }
 
     fn effect<C: Cluster>(&self, cluster: &C) -> Option<String> {
@@ -78,6 +67,21 @@ impl Fault for Latency {
 
     async fn heal<C: Cluster>(&mut self, cluster: &C) -> Result<String, FaultError> {
         reopen(cluster.links(), self.id, &self.links).await
+    }
+}
+
+/// Proves by canaries that every one of these links, of which none is held, is late.
+pub(crate) async fn prove_late(links: &Links, late: &[Link], delay: Duration) -> Result<String, FaultError> {
+    let results = canaries::send(links, late, EVIDENCE_LIMIT).await?;
+    let times: Vec<Duration> = results.values().flatten().copied().collect();
+    match (times.iter().min(), times.iter().max()) {
+        (Some(fastest), Some(slowest)) if *fastest >= delay => {
+            Ok(format!("{} canaries took {fastest:.0?} to {slowest:.0?}", times.len()))
+        }
+        (Some(fastest), _) => Err(FaultError::NotProven(format!(
+            "a canary took {fastest:.0?} over a link that should be late by {delay:?}"
+        ))),
+        (None, _) => Err(FaultError::NotProven(format!("no canary passed {}", list(late)))),
     }
 }
 
@@ -101,7 +105,8 @@ pub(crate) async fn choose<C: Cluster>(request: &Request<'_>, cluster: &C) -> Re
     }
 }
 
-fn all_links(nodes: &[NodeId]) -> Vec<Link> {
+/// Every ordered pair.
+pub(crate) fn all_links(nodes: &[NodeId]) -> Vec<Link> {
     let pairs = nodes.iter().flat_map(|source| nodes.iter().map(move |destination| (source, destination)));
     pairs
         .filter(|(source, destination)| source != destination)

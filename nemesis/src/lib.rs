@@ -5,7 +5,8 @@
 //! * [`links`] are the proxies between nodes, and between clients and nodes; the audit finds what avoids them.
 //! * [`schedule`] plans faults from a seed, [`runner`] carries them out on a [`Cluster`]; each fault is one file:
 //!   `kill` (also of `term`), `crash_loop`, `rolling_restart`, `pause`, `starve`, `partition` (also of `black-hole`),
-//!   `latency`, `reset`, `command`; `clock` is a folder, because it begins where processes are started.
+//!   `latency`, `reset`, `command`; `clock` is a folder, because it begins where processes are started; [`scenario`] plays
+//!   scripts of several.
 //! * [`doctor`] tells what of it works on this machine.
 //!
 //! Guarantees: a fault that stands is proven to stand, from outside the mechanism that applied it; a run ends with
@@ -30,6 +31,7 @@ mod fault;
 mod grudges;
 pub mod guardian;
 mod kill;
+mod kill_at;
 mod latency;
 pub mod links;
 mod nemesis;
@@ -46,6 +48,7 @@ mod reset;
 mod role;
 mod rolling_restart;
 pub mod runner;
+pub mod scenario;
 pub mod schedule;
 mod sink;
 mod starve;
@@ -53,7 +56,7 @@ mod victims;
 
 pub use audit::Bypass;
 pub use clock::{Area, ClockFile, Movement, NodeClock, Reader, Skew};
-pub use cluster::{Cluster, Operation, Upgrade};
+pub use cluster::{Cluster, NodeStatus, Operation, Upgrade};
 pub use disk::Disk;
 pub use endpoint::{Endpoint, Link, NoLink};
 pub use fault::{FaultError, Kind};

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use regex_lite::Regex;
+
 use crate::Kind;
 use crate::fault::list;
 
@@ -53,6 +55,11 @@ pub enum UnknownNemesis {
     /// The kind is about nothing in particular.
     #[error("`{0}` takes nothing after its name, not {1:?}")]
     Argument(Kind, String),
+    /// No regular expression.
+    #[error(
+        "kill:{0}: what comes after the colon must be a regular expression, in which `.` stands for a comma"
+    )]
+    Pattern(String),
 }
 
 impl FromStr for Nemesis {
@@ -64,8 +71,11 @@ impl FromStr for Nemesis {
         let kind = kind.ok_or_else(|| UnknownNemesis::Kind(text.to_owned()))?;
         match argument.filter(|argument| !argument.is_empty()) {
             None if kind.takes_argument() => Err(UnknownNemesis::NoArgument(kind)),
-            Some(argument) if !kind.takes_argument() => {
+            Some(argument) if !kind.may_take_argument() => {
                 Err(UnknownNemesis::Argument(kind, argument.to_owned()))
+            }
+            Some(pattern) if kind == Kind::Kill && Regex::new(pattern).is_err() => {
+                Err(UnknownNemesis::Pattern(pattern.to_owned()))
             }
             argument => Ok(Self { kind, argument: argument.map(str::to_owned) }),
         }
@@ -79,7 +89,7 @@ mod tests {
     #[test]
     fn every_kind_is_found_by_its_name() {
         for kind in Kind::ALL {
-            let text = if kind.takes_argument() { format!("{kind}:./a:b.sh") } else { kind.to_string() };
+            let text = if kind.may_take_argument() { format!("{kind}:./a:b.sh") } else { kind.to_string() };
             let nemesis: Nemesis = text.parse().unwrap();
             assert_eq!((nemesis.kind(), nemesis.to_string()), (kind, text));
         }
@@ -88,9 +98,10 @@ mod tests {
     #[test]
     fn mistakes_are_told_apart() {
         let message = |text: &str| text.parse::<Nemesis>().unwrap_err().to_string();
-        assert!(message("flood").starts_with("\"flood\" is no nemesis; there are kill, "));
+        assert!(message("flood").starts_with("\"flood\" is no nemesis; there are kill[:REGEX], "));
         assert_eq!(message("command"), "`command` does not say what it is about; write command:FILE");
         assert_eq!(message("command:"), message("command"));
-        assert_eq!(message("kill:n1"), "`kill` takes nothing after its name, not \"n1\"");
+        assert_eq!(message("pause:n1"), "`pause` takes nothing after its name, not \"n1\"");
+        assert!(message("kill:a(b").contains("must be a regular expression"));
     }
 }

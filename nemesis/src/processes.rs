@@ -411,6 +411,12 @@ impl Processes {
         self.identity(node).is_some() && !self.is_paused(node)
     }
 
+    /// The files in which the output of a node is kept.
+    pub fn outputs(&self, node: &NodeId) -> BTreeSet<PathBuf> {
+        let of = |state: &NodeState| [state.command.stdout.clone(), state.command.stderr.clone()].into();
+        self.state.borrow().nodes.get(node).map(of).unwrap_or_default()
+    }
+
     /// How the last process of a node that ended did so.
     pub fn last_end(&self, node: &NodeId) -> Option<(Identity, ExitStatus)> {
         self.state.borrow().nodes.get(node).and_then(|state| state.last_end)

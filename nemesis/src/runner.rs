@@ -19,8 +19,9 @@ use crate::clock::fault::WrongClock;
 use crate::command::Command;
 use crate::crash_loop::CrashLoop;
 use crate::disk_fault::DiskFault;
-use crate::fault::{Fault, FaultError, Request, Scope, Standing};
+use crate::fault::{Fault, FaultError, Request, Scope, Skip, Standing};
 use crate::kill::Kill;
+use crate::kill_at::KillAt;
 use crate::latency::Latency;
 use crate::links::FaultId;
 use crate::operation::Operate;
@@ -30,11 +31,16 @@ use crate::pause::Pause;
 use crate::recovery::heal_everything;
 use crate::reset::Reset;
 use crate::rolling_restart::RollingRestart;
+use crate::scenario::Scenario;
+use crate::schedule::Quorum;
 use crate::starve::Starve;
 use crate::{Cluster, EventSink, Kind, Nemesis};
 
 /// How often it is looked who leads while a fault stands.
 const LEADER_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A fault that waits for its moment stands for this part of its time at least.
+const WAIT_SHARE: u32 = 4;
 
 /// How far the faults of one kind came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,15 +71,16 @@ pub struct Summary {
 }
 
 /// Carries out `schedule`, whose times count from this call, until all of it is over or `stop` becomes true, heals
-/// everything and verifies that.
+/// everything and verifies that. What `quorum` forbids at the moment when it shall begin is skipped.
 pub async fn run<C: Cluster>(
     schedule: &[ScheduledFault],
     cluster: Arc<C>,
     sink: EventSink,
     stop: watch::Receiver<bool>,
+    quorum: Quorum,
 ) -> Summary {
     let patrol = Patrol::start(cluster.links().clone(), sink.clone());
-    let runner = Runner { cluster, sink, stop, injection: Arc::default(), summary: Arc::default() };
+    let runner = Runner { cluster, sink, stop, quorum, injection: Arc::default(), summary: Arc::default() };
     let begin = Instant::now();
     let mut lives = JoinSet::new();
     for (index, fault) in (0..).zip(schedule.iter().cloned()) {
@@ -93,6 +100,7 @@ struct Runner<C> {
     cluster: Arc<C>,
     sink: EventSink,
     stop: watch::Receiver<bool>,
+    quorum: Quorum,
     /// Held by the fault that is being resolved, injected and proven.
     injection: Arc<AsyncMutex<()>>,
     summary: Arc<Mutex<Summary>>,
@@ -104,6 +112,7 @@ impl<C> Clone for Runner<C> {
             cluster: Arc::clone(&self.cluster),
             sink: self.sink.clone(),
             stop: self.stop.clone(),
+            quorum: self.quorum,
             injection: Arc::clone(&self.injection),
             summary: Arc::clone(&self.summary),
         }
@@ -124,6 +133,7 @@ impl<C: Cluster> Runner<C> {
         let record = Record { runner: self, index, nemesis };
         record.count(|tally| tally.planned += 1);
         match kind {
+            Kind::Kill if record.nemesis.argument().is_some() => record.live_as::<KillAt>(&scheduled).await,
             Kind::Kill | Kind::Term | Kind::Power => record.live_as::<Kill>(&scheduled).await,
             Kind::DiskError | Kind::DiskFull | Kind::SlowDisk => {
                 record.live_as::<DiskFault>(&scheduled).await;
@@ -138,6 +148,7 @@ impl<C: Cluster> Runner<C> {
             Kind::Clock | Kind::ClockMonotonic => record.live_as::<WrongClock>(&scheduled).await,
             Kind::Command => record.live_as::<Command>(&scheduled).await,
             Kind::Reset => record.live_as::<Reset>(&scheduled).await,
+            Kind::Scenario => record.live_as::<Scenario>(&scheduled).await,
         }
     }
 
@@ -173,12 +184,23 @@ struct Record<C> {
 impl<C: Cluster> Record<C> {
     async fn live_as<F: Fault>(&self, scheduled: &ScheduledFault) {
         let cluster = &*self.runner.cluster;
+        let planned_end = Instant::now() + scheduled.duration.into();
         let injection = self.runner.injection.lock().await;
         let Some(mut fault) = self.resolve::<F>(scheduled).await else { return };
-        let leader = cluster.leader().await;
+        let injection = if F::WAITS {
+            drop(injection);
+            let latest = planned_end - Duration::from(scheduled.duration) / WAIT_SHARE;
+            if let Err(Skip(reason)) = self.moment(&mut fault, latest).await {
+                return self.step(FaultPhase::Skipped, &[], format!("{}: {reason}", self.nemesis)).await;
+            }
+            None
+        } else {
+            Some(injection)
+        };
+        let leader = if F::DIRECTED { None } else { cluster.leader().await };
         let scope = fault.scope().clone();
         self.injected(&scope).await;
-        let until = Instant::now() + scheduled.duration.into();
+        let until = if F::WAITS { planned_end } else { Instant::now() + scheduled.duration.into() };
         let stands = match fault.inject(cluster).await {
             Ok(()) => fault.evidence(cluster).await,
             Err(error) => Err(error),
@@ -189,12 +211,25 @@ impl<C: Cluster> Record<C> {
             Ok(proof) => {
                 self.step(FaultPhase::Evidenced, &scope.nodes, proof).await;
                 let (over, standing) = Standing::new();
+                let (standing, mut steps) = standing.telling();
+                let (acting, done) = watch::channel(false);
                 let stand = async {
-                    let changed = self.stand(until, &scope, leader.as_ref()).await;
+                    let changed = self.stand(until, &done, &scope, leader.as_ref()).await;
                     over.send_replace(true);
                     changed
                 };
-                let (stood, acted) = tokio::join!(stand, fault.act(cluster, &standing));
+                let act = async {
+                    let acted = fault.act(cluster, &standing).await;
+                    acting.send_replace(F::DIRECTED);
+                    drop(standing);
+                    acted
+                };
+                let tell = async {
+                    while let Some(step) = steps.recv().await {
+                        self.step(FaultPhase::Acted, &scope.nodes, step).await;
+                    }
+                };
+                let (stood, acted, ()) = tokio::join!(stand, act, tell);
                 changed = stood;
                 if let Err(error) = acted {
                     self.failed(&scope.nodes, &error).await;
@@ -203,6 +238,30 @@ impl<C: Cluster> Record<C> {
             Err(error) => self.failed(&scope.nodes, &error).await,
         }
         self.end(&mut fault, &scope, changed, leader.as_ref()).await;
+    }
+
+    /// Lets a fault wait for its moment, until it is too late or the run is stopped.
+    async fn moment<F: Fault>(&self, fault: &mut F, latest: Instant) -> Result<(), Skip> {
+        let (over, standing) = Standing::new();
+        let limit = async {
+            self.runner.stopped_before(latest).await;
+            over.send_replace(true);
+            std::future::pending().await
+        };
+        tokio::select! {
+            came = fault.moment(&*self.runner.cluster, &standing) => came?,
+            never = limit => never,
+        }
+        self.allowed(fault).map_err(Skip)
+    }
+
+    /// What the user forbids is not done, and this is why.
+    fn allowed<F: Fault>(&self, fault: &F) -> Result<(), String> {
+        let Scope { leaves_quorum, detail, .. } = fault.scope();
+        if self.runner.quorum == Quorum::Never && !leaves_quorum {
+            return Err(format!("no majority would be left beside {detail}"));
+        }
+        Ok(())
     }
 
     async fn resolve<F: Fault>(&self, scheduled: &ScheduledFault) -> Option<F> {
@@ -218,20 +277,28 @@ impl<C: Cluster> Record<C> {
         } else {
             F::resolve(&request, &*self.runner.cluster).await.map_err(|skip| skip.0)
         };
-        match resolved {
+        let allowed = resolved.and_then(|fault| self.allowed(&fault).map(|()| fault));
+        match allowed {
             Ok(fault) => Some(fault),
             Err(reason) => {
-                let detail = format!("{} {}: {reason}", self.nemesis, scheduled.selector);
+                let selector = if F::DIRECTED { String::new() } else { format!(" {}", scheduled.selector) };
+                let detail = format!("{}{selector}: {reason}", self.nemesis);
                 self.step(FaultPhase::Skipped, &[], detail).await;
                 None
             }
         }
     }
 
-    /// Lets the fault stand until its time is over; says whether the leader changed meanwhile.
-    async fn stand(&self, until: Instant, scope: &Scope, leader: Option<&NodeId>) -> bool {
+    /// Lets the fault stand until its time is over or it is done; says whether the leader changed meanwhile.
+    async fn stand(
+        &self,
+        until: Instant,
+        done: &watch::Receiver<bool>,
+        scope: &Scope,
+        leader: Option<&NodeId>,
+    ) -> bool {
         let mut changed = false;
-        while Instant::now() < until {
+        while Instant::now() < until && !*done.borrow() {
             let next = until.min(Instant::now() + LEADER_INTERVAL);
             if self.runner.stopped_before(next).await {
                 break;
@@ -261,6 +328,9 @@ impl<C: Cluster> Record<C> {
         if let Some(effect) = fault.effect(cluster) {
             effective = true;
             self.step(FaultPhase::Effect, &scope.nodes, effect).await;
+        }
+        if let Some(rest) = fault.unfinished() {
+            self.step(FaultPhase::Skipped, &scope.nodes, rest).await;
         }
         self.step(FaultPhase::Healing, &scope.nodes, String::new()).await;
         let healed = fault.heal(cluster).await;
@@ -318,7 +388,7 @@ impl Tally {
             FaultPhase::Evidenced => self.evidenced += 1,
             FaultPhase::Healed => self.healed += 1,
             FaultPhase::Failed => self.failed += 1,
-            FaultPhase::Effect | FaultPhase::Healing => {}
+            FaultPhase::Acted | FaultPhase::Effect | FaultPhase::Healing => {}
         }
     }
 }

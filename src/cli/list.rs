@@ -1,6 +1,8 @@
 //! `shakedown list`: what can be named on the command line.
 
 use checker::{Claim, Spec};
+use nemesis::Kind;
+use nemesis::scenario::SHIPPED;
 
 use crate::exit;
 
@@ -32,9 +34,10 @@ pub(super) fn main(args: &Args) -> anyhow::Result<u8> {
             .iter()
             .map(|claim| (claim.to_string(), format!("{} ({})", claim.promise(), models(*claim))))
             .collect(),
-        What::Nemeses => nemesis::Kind::ALL
+        What::Nemeses => Kind::ALL
             .iter()
             .map(|kind| (kind.usage().to_owned(), format!("{} (needs: {})", kind.summary(), kind.needs())))
+            .chain(SHIPPED.iter().map(|s| (format!("{}:{}", Kind::Scenario, s.name), s.summary().to_owned())))
             .collect(),
     };
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);

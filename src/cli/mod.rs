@@ -30,7 +30,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a workload against a cluster under faults, judge the history, write a report
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Judge a recorded history again
     Check(check::Args),
     /// Simulate an object and write the history, right or with violations, to measure and test checkers
@@ -57,7 +57,7 @@ enum Command {
 /// Parses the command line and does what it says; returns the exit code.
 pub(crate) fn main() -> u8 {
     let result = match Cli::parse().command {
-        Command::Run(args) => run::main(args),
+        Command::Run(args) => run::main(*args),
         Command::Check(args) => check::main(&args),
         Command::Generate(args) => generate::main(&args),
         Command::Export(args) => export::main(&args),

@@ -63,6 +63,19 @@ pub(super) struct Args {
     /// A deliberately wrong variant of the Raft server (builds with `--features mutants`)
     #[arg(long, value_name = "ID")]
     mutant: Option<String>,
+    /// From the beginning of a fault to that of the next: `fixed:5s`, `uniform:1s..4s` or `exp:3s` [default: a short gap
+    /// after each fault]
+    #[arg(long, value_name = "DISTRIBUTION")]
+    nemesis_interval: Option<String>,
+    /// No fault stands for some time of every period: `2s/10s`
+    #[arg(long, value_name = "TIME/PERIOD")]
+    quiet: Option<String>,
+    /// Whether faults take the majority: `never`, `at-most` (as chance has it) or `break` (whenever they can) [default: at-most]
+    #[arg(long, value_name = "WHETHER")]
+    quorum: Option<String>,
+    /// Only operations on these keys, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "KEYS")]
+    keys: Vec<String>,
     /// Judge the history while the run goes on, and end the load at the first violation. On few cores the judge takes time
     /// from the cluster
     #[arg(long)]
@@ -118,6 +131,10 @@ fn plan(args: Args) -> anyhow::Result<Plan> {
         seed: args.seed.unwrap_or_else(draw_seed),
         read_consistency: args.read_consistency,
         mutant: args.mutant,
+        keys: args.keys,
+        nemesis_interval: args.nemesis_interval,
+        quiet: args.quiet,
+        quorum: args.quorum,
         schedule: Vec::new(),
         binary: args.binary,
         upgrade_to: args.upgrade_to,

@@ -96,6 +96,10 @@ fn trial(args: &Args, mutant: Option<&str>, title: &str, faults: &str, seed: u64
         seed,
         read_consistency: "linearizable".into(),
         mutant: mutant.map(str::to_owned),
+        keys: Vec::new(),
+        nemesis_interval: None,
+        quiet: None,
+        quorum: None,
         schedule: Vec::new(),
         binary: None,
         upgrade_to: None,
@@ -110,7 +114,7 @@ fn trial(args: &Args, mutant: Option<&str>, title: &str, faults: &str, seed: u64
         seed,
         detected,
         outcome: outcome.verdict.outcome,
-        report: outcome.report,
+        report: outcome.paths.report(),
     })
 }
 

@@ -15,7 +15,7 @@ use history::{NodeId, RunEvent, RunPaths};
 use nemesis::guardian::{Executable, NodeCommand};
 use nemesis::links::Stranger;
 use nemesis::process::Image;
-use nemesis::{Area, Cluster, Disk, EventSink, Links, Operation, Processes, Upgrade};
+use nemesis::{Area, Cluster, Disk, EventSink, Links, NodeStatus, Operation, Processes, Upgrade};
 use targets::{ClientOptions, Launch, Leadership, Operator, Peering, Replica, StatusProbe, Target};
 use tokio::sync::watch;
 use workloads::{Completion, Reads, Request};
@@ -400,6 +400,12 @@ impl Cluster for RunCluster {
 
     async fn leader(&self) -> Option<NodeId> {
         self.leader.borrow().clone()
+    }
+
+    async fn status(&self, node: &NodeId) -> Option<NodeStatus> {
+        let address = *self.direct.get(node)?;
+        let leads = self.probe.leadership(address).await?.leads;
+        Some(NodeStatus { leads, uncommitted: self.probe.uncommitted(address).await })
     }
 
     async fn wait_ready(&self, node: &NodeId, limit: Duration) -> Result<(), String> {

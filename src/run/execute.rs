@@ -146,6 +146,7 @@ impl Run<'_> {
             process_stride: self.plan.concurrency
                 + u32::try_from(self.plan.nodes).expect("invariant: few nodes"),
             rate: self.plan.rate,
+            keys: self.plan.keys.clone(),
             start,
             end: start + Nanos::from(self.plan.time_limit()),
         })
@@ -162,7 +163,9 @@ impl Run<'_> {
         let shown = tokio::spawn(self.progress.clone().watch(self.recorder.clone(), self.plan.time_limit()));
         let (stop_faults, faults_stopped) = watch::channel(false);
         let (schedule, faulty, sink) = (self.plan.schedule.clone(), cluster.clone(), self.sink.clone());
-        let faults = tokio::spawn(async move { runner::run(&schedule, faulty, sink, faults_stopped).await });
+        let quorum = self.plan.rhythm()?.quorum;
+        let faults =
+            tokio::spawn(async move { runner::run(&schedule, faulty, sink, faults_stopped, quorum).await });
         let judge = self
             .plan
             .fail_fast

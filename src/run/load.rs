@@ -39,6 +39,8 @@ pub(crate) struct Load {
     /// The distance between the processes of one worker: no two workers ever share one.
     pub(crate) process_stride: u32,
     pub(crate) rate: f64,
+    /// The only keys that operations are about; empty means all.
+    pub(crate) keys: Vec<String>,
     pub(crate) start: Nanos,
     pub(crate) end: Nanos,
 }
@@ -69,6 +71,9 @@ impl Load {
                 return Ok(i);
             }
             let template = self.workload.template(self.seed, worker, self.workers, i);
+            if !self.is_wanted(&template) {
+                continue;
+            }
             let done = session.perform(&template, intended, false).await?;
             if !done && self.rate == 0.0 {
                 tokio::time::sleep(REFUSED_PAUSE).await;
@@ -86,7 +91,7 @@ impl Load {
         stop: watch::Receiver<bool>,
     ) -> anyhow::Result<()> {
         let mut session = Session::open(self.clone(), process, home, true)?;
-        for template in templates.iter() {
+        for template in templates.iter().filter(|template| self.is_wanted(template)) {
             for _ in 0..FINAL_ATTEMPTS {
                 let intended = self.recorder.clock().now();
                 if *stop.borrow() || session.perform(template, intended, true).await? {
@@ -96,6 +101,12 @@ impl Load {
             }
         }
         Ok(())
+    }
+
+    /// Whether a template is about a key that is wanted, or about none.
+    fn is_wanted(&self, template: &Template) -> bool {
+        let is_wanted = |key: &String| self.keys.contains(key);
+        self.keys.is_empty() || template.key.as_ref().is_none_or(is_wanted)
     }
 
     /// When a worker's i-th operation is meant to start: once per interval, at a seeded moment of it.

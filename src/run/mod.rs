@@ -13,7 +13,7 @@ pub(crate) mod progress;
 mod recorder;
 mod stall;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 use checker::{Budget, Verdict};
@@ -29,9 +29,12 @@ use progress::Progress;
 pub(crate) struct Outcome {
     pub(crate) verdict: Verdict,
     pub(crate) code: u8,
-    pub(crate) report: PathBuf,
+    /// What it left behind.
+    pub(crate) paths: RunPaths,
     /// When the first anomaly had shown, in seconds since the start of the load.
     pub(crate) first_anomaly_seconds: Option<f64>,
+    /// Whether the user wanted no more of it.
+    pub(crate) interrupted: bool,
 }
 
 /// Runs a plan and says what came out; the exit code.
@@ -41,7 +44,15 @@ pub(crate) fn to_exit_code(plan: Plan, store: &Path) -> anyhow::Result<u8> {
 
 /// Runs a plan, judges it, writes its report and prints the summary.
 pub(crate) fn to_report(plan: Plan, store: &Path) -> anyhow::Result<Outcome> {
-    let progress = Progress::new();
+    with(plan, store, Progress::new())
+}
+
+/// The same without a word.
+pub(crate) fn quietly(plan: Plan, store: &Path) -> anyhow::Result<Outcome> {
+    with(plan, store, Progress::silent())
+}
+
+fn with(plan: Plan, store: &Path, progress: Progress) -> anyhow::Result<Outcome> {
     let binaries = Binaries::find(&plan)?;
     let suite = std::env::current_exe().context("cannot find this executable")?;
     let suite_digest = digest::of_file(&suite)?;
@@ -104,19 +115,22 @@ fn conclude(
         Err(error) => remarks.push(format!("no report: {error}")),
     }
     let first_anomaly_seconds = first_anomaly(&paths, &verdict);
+    let interrupted = was_interrupted(&paths);
     let store = paths.dir.parent().map(Path::to_owned).unwrap_or_default();
     let paths = open.finish().with_context(kept)?;
     progress.clear();
     for remark in remarks {
         progress.line("note:", &remark);
     }
-    print!("{}", reports::summary(&verdict, Some(&paths)));
     let (code, remark) = exit::expected(&plan.expect(), &verdict);
-    if let Some(remark) = remark {
-        println!("{:>12} {remark}", "Expected");
+    if !progress.is_silent() {
+        print!("{}", reports::summary(&verdict, Some(&paths)));
+        if let Some(remark) = remark {
+            println!("{:>12} {remark}", "Expected");
+        }
+        say_if_flaky(&store, &verdict);
     }
-    say_if_flaky(&store, &verdict);
-    Ok(Outcome { verdict, code, report: paths.report(), first_anomaly_seconds })
+    Ok(Outcome { verdict, code, paths, first_anomaly_seconds, interrupted })
 }
 
 /// Different verdicts under one plan are flaky, and that is worth a line.
@@ -143,6 +157,11 @@ fn first_anomaly(paths: &RunPaths, verdict: &Verdict) -> Option<f64> {
     };
     let ends = verdict.anomalies.iter().filter_map(|anomaly| last(&anomaly.operations));
     ends.min().map(|end| (end - load).as_secs_f64())
+}
+
+fn was_interrupted(paths: &RunPaths) -> bool {
+    history::read_run_events(&paths.nemesis())
+        .is_ok_and(|(events, _)| events.iter().any(|event| matches!(event, RunEvent::Interrupted { .. })))
 }
 
 /// When the load began, from which the times of a schedule count.
@@ -175,6 +194,10 @@ fn run_info(plan: &Plan, run_id: &str, plan_id: String) -> RunInfo {
         concurrency: plan.concurrency,
         rate: plan.rate,
         time_limit_ms: plan.time_limit_ms,
+        keys: plan.keys.clone(),
+        nemesis_interval: plan.nemesis_interval.clone(),
+        quiet: plan.quiet.clone(),
+        quorum: plan.quorum.clone(),
         expect: plan.expect.clone(),
         started_wall_ms: history::Clock::start().wall_origin_ms(),
         repro: String::new(),

@@ -21,6 +21,7 @@ const WORD_WIDTH: usize = 12;
 #[derive(Clone)]
 pub(crate) struct Progress {
     live: Option<ProgressBar>,
+    is_silent: bool,
 }
 
 impl Progress {
@@ -31,7 +32,17 @@ impl Progress {
                 .expect("invariant: the template is constant");
             ProgressBar::new_spinner().with_style(style)
         });
-        Self { live }
+        Self { live, is_silent: false }
+    }
+
+    /// Shows nothing.
+    pub(crate) fn silent() -> Self {
+        Self { live: None, is_silent: true }
+    }
+
+    /// Whether nothing is shown.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_silent
     }
 
     /// Whether there is a live line.
@@ -44,6 +55,7 @@ impl Progress {
         let line = format!("{word:>WORD_WIDTH$} {text}");
         match &self.live {
             Some(bar) => bar.println(line),
+            None if self.is_silent => {}
             None => eprintln!("{line}"),
         }
     }

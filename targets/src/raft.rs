@@ -15,7 +15,7 @@ use workloads::http::{self, Answer};
 use workloads::outcome::{Exchange, completion};
 use workloads::{Client, Completion, Reads, Request};
 
-use crate::target::{LeadershipFuture, ReplicaFuture, StatusProbe};
+use crate::target::{LeadershipFuture, ReplicaFuture, StatusProbe, UncommittedFuture};
 use crate::{ClientOptions, Executable, Launch, Leadership, NodeCommand, Peering, Replica, Target};
 
 /// How often a request follows a hint at the leader.
@@ -199,6 +199,8 @@ struct Status {
     term: u64,
     applied: u64,
     applied_digest: String,
+    commit: u64,
+    last_index: u64,
 }
 
 impl RaftStatus {
@@ -222,6 +224,14 @@ impl StatusProbe for RaftStatus {
         Box::pin(async move {
             let Status { applied, applied_digest, .. } = status.await?;
             Some(Replica { applied, digest: applied_digest })
+        })
+    }
+
+    fn uncommitted(&self, client: SocketAddr) -> UncommittedFuture {
+        let status = self.status(client);
+        Box::pin(async move {
+            let Status { commit, last_index, .. } = status.await?;
+            Some(last_index.saturating_sub(commit))
         })
     }
 }

@@ -95,6 +95,9 @@ pub struct Replica {
 /// A replica that is on its way; `None` when the node did not say, or was not at rest.
 pub type ReplicaFuture = Pin<Box<dyn Future<Output = Option<Replica>> + Send>>;
 
+/// A count that is on its way; `None` when the node did not give one.
+pub type UncommittedFuture = Pin<Box<dyn Future<Output = Option<u64>> + Send>>;
+
 /// An answer that is on its way; `None` when the node did not give one.
 pub type LeadershipFuture = Pin<Box<dyn Future<Output = Option<Leadership>> + Send>>;
 
@@ -105,6 +108,11 @@ pub trait StatusProbe: Send + Sync {
 
     /// Asks it what its replica holds.
     fn replica(&self, client: SocketAddr) -> ReplicaFuture;
+
+    /// Asks it how many entries of its log it does not know to be committed. Few systems tell.
+    fn uncommitted(&self, _client: SocketAddr) -> UncommittedFuture {
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// What became of an operation: what it did, in words, or why it did nothing.

@@ -12,18 +12,24 @@
 //! * where nothing is killed, two kinds at the same time.
 //!
 //! Guarantees: a whole round at least, shrunk in time if they must be; a quiet beginning, and a quiet end in which the
-//! last fault is over. Whom a selector means is decided when the fault starts.
+//! last fault is over. Whom a selector means is decided when the fault starts. `rhythm` is what a user can ask for instead: other
+//! intervals, quiet periods, what may become of the majority; where times are asked for, nothing is shrunk.
 
 mod resolved;
+mod rhythm;
 
 use std::time::Duration;
 
 use history::{Nanos, ScheduledFault};
 
 use crate::dice::Dice;
+use crate::quorum::{majority, minority};
+use crate::scenario::{Script, Scripts};
 use crate::{Kind, Nemesis};
 
 pub use resolved::resolved;
+pub(crate) use rhythm::length;
+pub use rhythm::{Interval, NoRhythm, Quiet, Quorum, Rhythm};
 
 /// The load has the cluster to itself for this long, or a tenth of a short run.
 const QUIET_HEAD: Duration = Duration::from_secs(1);
@@ -32,6 +38,10 @@ const QUIET_TAIL: Duration = Duration::from_millis(1500);
 const QUIET_TAIL_UNITS: u32 = 3;
 /// The shortest and the longest fault.
 const DURATION_UNITS: (f64, f64) = (1.0, 6.0);
+/// The same for a kill that waits for a line.
+const WATCH_UNITS: (f64, f64) = (8.0, 16.0);
+/// Whose lines it waits for; `any` is the first on which it appears.
+const WATCHED: &[&str] = &["any", "any", "one", "leader"];
 /// The shortest and the longest gap after a fault.
 const GAP_UNITS: (f64, f64) = (0.3, 1.5);
 /// The shortest and the longest first fault of a composition: long enough for an election beside it.
@@ -46,18 +56,30 @@ const ROUNDS_AT_LEAST: usize = 1;
 /// A schedule is no longer than this.
 const FAULTS_LIMIT: usize = 10_000;
 
-/// Plans the faults of a load of length `time_limit` on a cluster of `nodes` nodes.
+/// What faults are planned for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting {
+    /// Decides everything that is left open.
+    pub seed: u64,
+    /// How long the load lasts.
+    pub time_limit: Duration,
+    /// The time in which the system notices a failure.
+    pub unit: Duration,
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// What the user asks of it.
+    pub rhythm: Rhythm,
+    /// The scripts of the scenarios among the nemeses.
+    pub scripts: Scripts,
+}
+
+/// Plans the faults of a load.
 ///
 /// Kinds that need more nodes than there are do not occur. The order of `nemeses` means nothing.
-pub fn plan(
-    nemeses: &[Nemesis],
-    seed: u64,
-    time_limit: Duration,
-    unit: Duration,
-    nodes: usize,
-) -> Vec<ScheduledFault> {
+pub fn plan(nemeses: &[Nemesis], setting: &Setting) -> Vec<ScheduledFault> {
+    let Setting { time_limit, unit, .. } = *setting;
     let mut possible: Vec<Nemesis> =
-        nemeses.iter().filter(|nemesis| !selectors(nemesis.kind(), nodes).is_empty()).cloned().collect();
+        nemeses.iter().filter(|nemesis| setting.allows(nemesis)).cloned().collect();
     possible.sort();
     possible.dedup();
     if possible.is_empty() {
@@ -67,9 +89,9 @@ pub fn plan(
     let tail = QUIET_TAIL.max(unit * QUIET_TAIL_UNITS).min(time_limit / 4).as_secs_f64();
     let window = time_limit.as_secs_f64() - head - tail;
     let mut draft = Draft {
-        dice: Dice::new(seed),
+        dice: Dice::new(setting.seed),
         unit: unit.as_secs_f64(),
-        nodes,
+        setting,
         steps: 0,
         time: 0.0,
         faults: Vec::new(),
@@ -77,11 +99,70 @@ pub fn plan(
     for _ in 0..ROUNDS_AT_LEAST {
         draft.round(&possible);
     }
-    let shrink = (window / draft.end()).min(1.0);
+    let rhythm = setting.rhythm;
+    let is_free = rhythm.interval.is_none() && rhythm.quiet.is_none();
+    let shrink = if is_free { (window / draft.end()).min(1.0) } else { 1.0 };
     while draft.time < window && draft.faults.len() < FAULTS_LIMIT {
         draft.round(&possible);
     }
+    if let Some(quiet) = rhythm.quiet {
+        draft.keep_quiet(quiet);
+    }
     draft.finish(head, window, shrink)
+}
+
+impl Setting {
+    fn allows(&self, nemesis: &Nemesis) -> bool {
+        match nemesis.kind() {
+            Kind::Scenario => {
+                let fits = |script: &Script| {
+                    let spares = script.harms(self.nodes) <= minority(self.nodes);
+                    self.nodes >= script.nodes_needed && (spares || self.rhythm.quorum != Quorum::Never)
+                };
+                self.scripts.get(nemesis).is_some_and(fits)
+            }
+            kind => !self.selectors(kind).is_empty(),
+        }
+    }
+
+    /// The selectors that make sense for a kind, and that the user allows.
+    fn selectors(&self, kind: Kind) -> Vec<&'static str> {
+        let takes = |selector: &&str| self.nodes - gone(kind, selector, self.nodes) < majority(self.nodes);
+        let all = selectors(kind, self.nodes);
+        match self.rhythm.quorum {
+            Quorum::AtMost => all,
+            Quorum::Never => all.into_iter().filter(|selector| !takes(selector)).collect(),
+            Quorum::Break if stops_nodes(kind) => vec!["majority", "all"],
+            Quorum::Break if all.iter().any(takes) => all.into_iter().filter(takes).collect(),
+            Quorum::Break => all,
+        }
+    }
+
+    /// Whether so many nodes can be gone.
+    fn bears(&self, gone: usize) -> bool {
+        self.rhythm.quorum != Quorum::Never || gone <= minority(self.nodes)
+    }
+}
+
+/// Whether the nodes that it is about do nothing while it stands.
+fn stops_nodes(kind: Kind) -> bool {
+    matches!(kind, Kind::Kill | Kind::Term | Kind::Pause | Kind::CrashLoop | Kind::Starve | Kind::Power)
+}
+
+/// How many nodes a selector takes away from the others.
+fn gone(kind: Kind, selector: &str, nodes: usize) -> usize {
+    match (kind, selector) {
+        (Kind::Partition | Kind::BlackHole, "majorities-ring") => nodes,
+        (Kind::Partition | Kind::BlackHole, "halves" | "random-halves") => nodes / 2,
+        (Kind::Partition | Kind::BlackHole, "leader-minority" | "follower-minority") => minority(nodes),
+        (Kind::Partition | Kind::BlackHole, "bridge" | "clients-leader" | "clients-one") => 0,
+        (Kind::Partition | Kind::BlackHole | Kind::RollingRestart | Kind::Upgrade, _) => 1,
+        (kind, "majority") if stops_nodes(kind) => majority(nodes),
+        (kind, "all") if stops_nodes(kind) => nodes,
+        (kind, "minority") if stops_nodes(kind) => minority(nodes),
+        (kind, _) if stops_nodes(kind) => 1,
+        _ => 0,
+    }
 }
 
 /// The selectors that make sense for a kind on a cluster of this size; what occurs twice is drawn twice as often.
@@ -121,6 +202,8 @@ fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
         Kind::Command => &["one", "leader", "all"],
         Kind::Starve => &["leader", "leader", "one", "minority", "majority"],
         Kind::Clock | Kind::ClockMonotonic => &["leader", "leader", "one", "minority", "majority", "all"],
+        // Its script is its selector.
+        Kind::Scenario => &[],
     };
     all.iter().copied().filter(|selector| nodes >= nodes_needed(kind, selector)).collect()
 }
@@ -129,7 +212,7 @@ fn nodes_needed(kind: Kind, selector: &str) -> usize {
     match (kind, selector) {
         (Kind::Partition | Kind::BlackHole, selector) => nodes_to_part(selector),
         (Kind::Latency | Kind::Reset | Kind::RollingRestart | Kind::Upgrade, _) => 2,
-        (Kind::Command, _) => 1,
+        (Kind::Command | Kind::Scenario, _) => 1,
         (Kind::Transfer, _) => 2,
         (_, "minority") => 3,
         (_, _) => 1,
@@ -151,14 +234,14 @@ struct Drafted {
     at: f64,
     duration: f64,
     nemesis: Nemesis,
-    selector: &'static str,
+    selector: String,
     seed: u64,
 }
 
-struct Draft {
+struct Draft<'a> {
     dice: Dice,
     unit: f64,
-    nodes: usize,
+    setting: &'a Setting,
     /// How many steps there are, and where the next one begins.
     steps: usize,
     time: f64,
@@ -174,16 +257,20 @@ enum Step {
     Both(Nemesis, Nemesis),
 }
 
-impl Draft {
+impl Draft<'_> {
     /// Every kind once, and the compositions that the kinds allow, in a random order.
     fn round(&mut self, nemeses: &[Nemesis]) {
         let mut steps: Vec<Step> = nemeses.iter().cloned().map(Step::Single).collect();
-        let has = |kind| nemeses.iter().any(|nemesis| nemesis.kind() == kind) && self.nodes > 2;
+        let has = |kind: Kind| nemeses.contains(&kind.into()) && self.setting.nodes > 2;
         if has(Kind::Kill) {
-            steps.extend(has(Kind::Pause).then_some(Step::Lag(Kind::Pause, "minority")));
+            let few = minority(self.setting.nodes);
+            let lags = self.setting.bears(few + 1);
+            steps.extend((lags && has(Kind::Pause)).then_some(Step::Lag(Kind::Pause, "minority")));
             if has(Kind::Partition) {
                 let cut_off = Step::Lag(Kind::Partition, "follower-minority");
-                steps.extend([cut_off, Step::Tail("strand-leader"), Step::Tail("leader-minority")]);
+                steps.extend(lags.then_some(cut_off));
+                steps.extend(self.setting.bears(2).then_some(Step::Tail("strand-leader")));
+                steps.extend(lags.then_some(Step::Tail("leader-minority")));
             }
         } else if let [first, second, ..] = &self.dice.shuffled(nemeses)[..] {
             steps.push(Step::Both(first.clone(), second.clone()));
@@ -197,11 +284,22 @@ impl Draft {
                 Step::Both(first, second) => self.both(begin, first, second),
             };
             self.steps += 1;
-            self.time = end + self.dice.even(GAP_UNITS.0, GAP_UNITS.1) * self.unit;
+            self.time = match self.setting.rhythm.interval {
+                Some(interval) => begin + interval.draw(&mut self.dice),
+                None => end + self.dice.even(GAP_UNITS.0, GAP_UNITS.1) * self.unit,
+            };
         }
     }
 
     fn single(&mut self, at: f64, nemesis: Nemesis) -> f64 {
+        if let Some(script) = self.setting.scripts.get(&nemesis) {
+            let (units, selector) = (script.units(self.setting.unit), script.one_line());
+            return self.add(at, (units, units), nemesis, &selector);
+        }
+        if nemesis.kind() == Kind::Kill && nemesis.argument().is_some() {
+            let selector = self.dice.pick(WATCHED).copied().expect("invariant: there are some");
+            return self.add(at, WATCH_UNITS, nemesis, selector);
+        }
         let selector = self.selector(nemesis.kind());
         self.add(at, DURATION_UNITS, nemesis, selector)
     }
@@ -225,16 +323,38 @@ impl Draft {
     }
 
     fn selector(&mut self, kind: Kind) -> &'static str {
-        let choices = selectors(kind, self.nodes);
+        let choices = self.setting.selectors(kind);
         self.dice.pick(&choices).copied().expect("invariant: kinds without selectors are not planned")
     }
 
     /// Adds a fault and returns its end.
-    fn add(&mut self, at: f64, units: (f64, f64), nemesis: Nemesis, selector: &'static str) -> f64 {
+    fn add(&mut self, at: f64, units: (f64, f64), nemesis: Nemesis, selector: &str) -> f64 {
         let duration = self.dice.log_even(units.0, units.1) * self.unit;
         let seed = self.dice.seed();
+        let selector = selector.to_owned();
         self.faults.push(Drafted { step: self.steps, at, duration, nemesis, selector, seed });
         at + duration
+    }
+
+    /// Moves every step that would stand in a quiet time, and all after it, to the next period; what is longer than the
+    /// rest of a period is made shorter.
+    fn keep_quiet(&mut self, quiet: Quiet) {
+        let (active, period) = quiet.seconds();
+        let mut late = 0.0;
+        for step in self.faults.chunk_by_mut(|one, next| one.step == next.step) {
+            let begin = step.iter().map(|fault| fault.at).fold(f64::MAX, f64::min);
+            let end = step.iter().map(|fault| fault.at + fault.duration).fold(begin, f64::max);
+            let scale = (active / (end - begin)).min(1.0);
+            let (length, mut at) = ((end - begin) * scale, begin + late);
+            if at % period + length > active * (1.0 + f64::EPSILON) {
+                at = (at / period).floor() * period + period;
+            }
+            late = at - begin;
+            for fault in step {
+                fault.at = at + (fault.at - begin) * scale;
+                fault.duration *= scale;
+            }
+        }
     }
 
     fn end(&self) -> f64 {
@@ -254,7 +374,7 @@ impl Draft {
                 at: milliseconds(head + fault.at * shrink),
                 duration: milliseconds(fault.duration * shrink),
                 kind: fault.nemesis.to_string(),
-                selector: fault.selector.to_owned(),
+                selector: fault.selector,
                 seed: fault.seed,
             })
             .collect();
@@ -278,7 +398,12 @@ mod tests {
 
     fn plan(kinds: &[Kind], seed: u64, limit: Duration, unit: Duration, nodes: usize) -> Vec<ScheduledFault> {
         let nemeses: Vec<Nemesis> = kinds.iter().copied().map(Nemesis::from).collect();
-        super::plan(&nemeses, seed, limit, unit, nodes)
+        super::plan(&nemeses, &setting(seed, limit, unit, nodes))
+    }
+
+    fn setting(seed: u64, time_limit: Duration, unit: Duration, nodes: usize) -> Setting {
+        let rhythm = Rhythm::default();
+        Setting { seed, time_limit, unit, nodes, rhythm, scripts: Scripts::default() }
     }
 
     fn units() -> [Duration; 3] {
@@ -353,6 +478,84 @@ mod tests {
             );
         }
         assert!(plan(&[], 1, LOAD, LOAD / 20, 3).is_empty());
+    }
+
+    fn plan_with(rhythm: Rhythm, seed: u64) -> Vec<ScheduledFault> {
+        let kinds = Kind::ALL.into_iter().filter(|kind| !kind.takes_argument());
+        let nemeses: Vec<Nemesis> = kinds.map(Nemesis::from).collect();
+        let setting = setting(seed, Duration::from_secs(120), Duration::from_millis(200), 5);
+        super::plan(&nemeses, &Setting { rhythm, ..setting })
+    }
+
+    #[test]
+    fn steps_begin_at_the_intervals_that_are_asked_for() {
+        let interval = "fixed:3s".parse().ok();
+        let faults = plan_with(Rhythm { interval, ..Rhythm::default() }, 1);
+        let begins = |at: u64| faults.iter().any(|fault| fault.at == Nanos::from_millis(1000 + at * 3000));
+        assert!((0..30).all(begins), "{faults:#?}");
+        let interval = "exp:500ms".parse().ok();
+        let often = plan_with(Rhythm { interval, ..Rhythm::default() }, 1);
+        let overlaps = often.windows(2).filter(|pair| pair[1].at < pair[0].at + pair[0].duration).count();
+        assert!(overlaps * 2 > often.len() && often.len() > 150, "{overlaps} of {}", often.len());
+    }
+
+    #[test]
+    fn nothing_stands_in_quiet_times() {
+        for (text, interval) in [("2s/10s", None), ("1s/1500ms", None), ("2s/10s", "exp:1s".parse().ok())] {
+            let quiet: Quiet = text.parse().unwrap();
+            let (active, period) = (quiet.period - quiet.quiet, Nanos::from(quiet.period));
+            for seed in 0..100 {
+                let faults = plan_with(Rhythm { interval, quiet: Some(quiet), ..Rhythm::default() }, seed);
+                assert!(faults.len() > 30, "{} faults", faults.len());
+                for fault in faults {
+                    let begin = (fault.at - Nanos::from(QUIET_HEAD)).0 % period.0;
+                    // Times are cut off to whole milliseconds.
+                    let end = Nanos(begin) + fault.duration;
+                    assert!(end <= Nanos::from(active + Duration::from_millis(1)), "{text} {fault:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn majority_is_spared_or_taken_as_asked() {
+        let with = |quorum| plan_with(Rhythm { quorum, ..Rhythm::default() }, 3);
+        let takes = |fault: &&ScheduledFault| {
+            let kind = fault.kind.parse::<Nemesis>().unwrap().kind();
+            5 - gone(kind, &fault.selector, 5) < 3
+        };
+        assert_eq!(with(Quorum::Never).iter().filter(takes).count(), 0);
+        let (any, broken) = (with(Quorum::AtMost), with(Quorum::Break));
+        let part =
+            |faults: &[ScheduledFault]| faults.iter().filter(takes).count() as f64 / faults.len() as f64;
+        assert!((0.01..0.3).contains(&part(&any)), "{}", part(&any));
+        assert!(part(&broken) > 0.3, "{}", part(&broken));
+        let pauses = |faults: &[ScheduledFault]| {
+            faults.iter().filter(|f| f.kind == "pause" && f.selector == "majority").count()
+        };
+        assert!(pauses(&broken) > 0 && pauses(&any) == 0);
+        assert!(
+            with(Quorum::Never).iter().any(|fault| fault.selector == "strand-leader"),
+            "five nodes bear that"
+        );
+    }
+
+    #[test]
+    fn scenario_that_may_take_the_majority_is_not_planned_when_that_is_forbidden() {
+        let nemeses = ["scenario:raft-figure-8", "scenario:disruptive-server"]
+            .map(|name| name.parse::<Nemesis>().unwrap());
+        let scripts = Scripts::load(&nemeses).unwrap();
+        let setting = Setting { scripts, ..setting(1, LOAD * 3, Duration::from_millis(200), 5) };
+        let planned = |quorum, nodes| -> std::collections::BTreeSet<String> {
+            let rhythm = Rhythm { quorum, ..Rhythm::default() };
+            let setting = Setting { rhythm, nodes, ..setting.clone() };
+            super::plan(&nemeses, &setting).into_iter().map(|fault| fault.kind).collect()
+        };
+        let both: std::collections::BTreeSet<String> = nemeses.iter().map(ToString::to_string).collect();
+        let harmless = both.iter().filter(|name| name.ends_with("server")).cloned().collect();
+        assert_eq!(planned(Quorum::AtMost, 5), both);
+        assert_eq!(planned(Quorum::Never, 7), harmless);
+        assert_eq!(planned(Quorum::AtMost, 3), harmless, "figure 8 needs five nodes");
     }
 
     #[test]

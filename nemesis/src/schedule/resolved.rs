@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use history::{FaultPhase, Nanos, RunEvent, ScheduledFault};
 
+use crate::Kind;
+
 /// The faults of `schedule` that were injected, by what `events` recorded of them: times are those at which they were
 /// injected and began to heal, and selectors name the nodes or links that were chosen. Seeds stay, because
 /// they also decide how strong a fault is. `load` is when the load began, from which times of a schedule count.
@@ -21,7 +23,9 @@ pub fn resolved(schedule: &[ScheduledFault], events: &[RunEvent], load: Nanos) -
         .filter_map(|(time, index, detail)| {
             let planned = schedule.get(index as usize)?;
             let duration = healing.get(&index).map_or(planned.duration, |healing| *healing - time);
-            let selector = chosen(detail).to_owned();
+            // What a script means is decided step by step, so it is repeated as it is written.
+            let is_script = planned.kind.starts_with(Kind::Scenario.name());
+            let selector = if is_script { planned.selector.clone() } else { chosen(detail).to_owned() };
             Some(ScheduledFault { at: time - load, duration, selector, ..planned.clone() })
         })
         .collect();

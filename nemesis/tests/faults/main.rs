@@ -6,8 +6,10 @@ mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
 mod disks;
+mod lines;
 mod links;
 mod processes;
+mod scenarios;
 mod scene;
 
 use std::collections::BTreeMap;
@@ -20,6 +22,8 @@ use common::{n, within};
 use history::{FaultPhase, Nanos, RunEvent, ScheduledFault};
 use nemesis::process::TaskCount;
 use nemesis::runner::Tally;
+use nemesis::scenario::Scripts;
+use nemesis::schedule::{Quorum, Rhythm, Setting};
 use nemesis::{Kind, Nemesis, heal_everything, schedule};
 use scene::*;
 
@@ -194,6 +198,23 @@ async fn fault_without_a_leader_is_skipped() {
 }
 
 #[tokio::test]
+async fn fault_that_would_take_the_majority_beside_another_is_skipped_when_that_is_forbidden() {
+    let mut scene = Scene::new().await;
+    let faults = [
+        fault(Duration::ZERO, FOR_EVER, Kind::Pause, "nodes n1"),
+        fault(Duration::ZERO, FOR_EVER, Kind::Kill, "nodes n2"),
+        fault(Duration::ZERO, FOR_EVER, Kind::Kill, "nodes n1"),
+    ];
+    let handle = scene.run_with(&faults, Quorum::Never);
+    let skipped = scene.phase(1, FaultPhase::Skipped).await;
+    assert!(skipped.contains("no majority would be left beside nodes n2"), "{skipped}");
+    scene.phase(2, FaultPhase::Evidenced).await;
+    assert!(scene.cluster.processes.is_active(&n(2)));
+    scene.stop.send_replace(true);
+    assert_eq!(within(handle).await.unwrap().unhealed, [""; 0]);
+}
+
+#[tokio::test]
 async fn paused_node_can_be_killed_and_comes_back() {
     let mut scene = Scene::new().await;
     let faults = [
@@ -252,7 +273,15 @@ async fn planned_schedule_ends_with_a_whole_cluster() {
     let alone = |kind: &Kind| *kind != Kind::Upgrade && !kind.takes_argument() && !kind.needs_disks();
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(alone).collect();
     let nemeses: Vec<Nemesis> = kinds.iter().copied().map(Nemesis::from).collect();
-    let faults = schedule::plan(&nemeses, 5, limit, Duration::from_millis(100), NODES);
+    let setting = Setting {
+        seed: 5,
+        time_limit: limit,
+        unit: Duration::from_millis(100),
+        nodes: NODES,
+        rhythm: Rhythm::default(),
+        scripts: Scripts::default(),
+    };
+    let faults = schedule::plan(&nemeses, &setting);
     let (summary, events) = scene.run_whole(&faults).await;
     assert_eq!(has_trouble(&events), None);
     assert_eq!(summary.unhealed, [""; 0]);

@@ -12,7 +12,8 @@ use history::{FaultPhase, NodeId, RunEvent, ScheduledFault};
 use nemesis::links::Stranger;
 use nemesis::process::Image;
 use nemesis::runner::{Summary, run};
-use nemesis::{Cluster, Endpoint, Kind, Links, Operation, Processes, Upgrade};
+use nemesis::schedule::Quorum;
+use nemesis::{Cluster, Endpoint, Kind, Links, NodeStatus, Operation, Processes, Upgrade};
 use tokio::sync::watch;
 
 use crate::cluster::{Ground, ROLE, guardian_command};
@@ -35,6 +36,8 @@ pub(crate) struct Beating {
     pub(crate) processes: Arc<Processes>,
     pub(crate) links: Links,
     pub(crate) leader: Mutex<Option<NodeId>>,
+    /// What every node says of itself.
+    pub(crate) status: Mutex<Option<NodeStatus>>,
     pub(crate) upstreams: BTreeMap<NodeId, SocketAddr>,
     pub(crate) directory: PathBuf,
     pub(crate) upgrade: Option<Upgrade>,
@@ -77,6 +80,10 @@ impl Cluster for Beating {
 
     async fn leader(&self) -> Option<NodeId> {
         self.leader.lock().unwrap().clone()
+    }
+
+    async fn status(&self, _node: &NodeId) -> Option<NodeStatus> {
+        *self.status.lock().unwrap()
     }
 
     async fn wait_ready(&self, node: &NodeId, _limit: Duration) -> Result<(), String> {
@@ -149,9 +156,10 @@ impl Scene {
             ground.processes.give_clock(node, &clock).unwrap();
         }
         let leader = Mutex::new(Some(n(1)));
+        let status = Mutex::new(None);
         let upgrade = Some(other_executable(&ground).await);
         let (processes, directory) = (ground.processes.clone(), ground.directory.path().to_owned());
-        let cluster = Beating { processes, links, leader, upstreams, directory, upgrade };
+        let cluster = Beating { processes, links, leader, status, upstreams, directory, upgrade };
         Self { ground, cluster: Arc::new(cluster), stop: watch::Sender::new(false) }
     }
 
@@ -179,9 +187,17 @@ impl Scene {
     }
 
     pub(crate) fn run(&self, faults: &[ScheduledFault]) -> tokio::task::JoinHandle<Summary> {
+        self.run_with(faults, Quorum::AtMost)
+    }
+
+    pub(crate) fn run_with(
+        &self,
+        faults: &[ScheduledFault],
+        quorum: Quorum,
+    ) -> tokio::task::JoinHandle<Summary> {
         let (faults, cluster) = (faults.to_vec(), self.cluster.clone());
         let (sink, stop) = (self.ground.sink.clone(), self.stop.subscribe());
-        tokio::spawn(async move { run(&faults, cluster, sink, stop).await })
+        tokio::spawn(async move { run(&faults, cluster, sink, stop, quorum).await })
     }
 
     /// Runs faults to their end; the summary, and everything that was recorded.
