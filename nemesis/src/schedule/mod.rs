@@ -28,8 +28,8 @@ use crate::scenario::{Script, Scripts};
 use crate::{Kind, Nemesis};
 
 pub use resolved::resolved;
-pub(crate) use rhythm::length;
 pub use rhythm::{Interval, NoRhythm, Quiet, Quorum, Rhythm};
+pub(crate) use rhythm::{length, waits_for_a_line};
 
 /// The load has the cluster to itself for this long, or a tenth of a short run.
 const QUIET_HEAD: Duration = Duration::from_secs(1);
@@ -260,7 +260,16 @@ enum Step {
 impl Draft<'_> {
     /// Every kind once, and the compositions that the kinds allow, in a random order.
     fn round(&mut self, nemeses: &[Nemesis]) {
-        let mut steps: Vec<Step> = nemeses.iter().cloned().map(Step::Single).collect();
+        let (watches, others): (Vec<&Nemesis>, Vec<&Nemesis>) =
+            nemeses.iter().partition(|nemesis| waits_for_a_line(nemesis));
+        let mut steps: Vec<Step> = others.iter().copied().cloned().map(Step::Single).collect();
+        for watch in watches {
+            // A line comes because something happens meanwhile.
+            steps.push(match self.dice.pick(&others).copied() {
+                Some(other) => Step::Both(watch.clone(), other.clone()),
+                None => Step::Single(watch.clone()),
+            });
+        }
         let has = |kind: Kind| nemeses.contains(&kind.into()) && self.setting.nodes > 2;
         if has(Kind::Kill) {
             let few = minority(self.setting.nodes);
@@ -296,7 +305,7 @@ impl Draft<'_> {
             let (units, selector) = (script.units(self.setting.unit), script.one_line());
             return self.add(at, (units, units), nemesis, &selector);
         }
-        if nemesis.kind() == Kind::Kill && nemesis.argument().is_some() {
+        if waits_for_a_line(&nemesis) {
             let selector = self.dice.pick(WATCHED).copied().expect("invariant: there are some");
             return self.add(at, WATCH_UNITS, nemesis, selector);
         }

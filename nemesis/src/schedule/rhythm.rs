@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::dice::Dice;
+use crate::{Kind, Nemesis};
 
 /// An exponential interval is never longer than so many times its mean.
 const LONGEST_MEANS: f64 = 10.0;
@@ -151,6 +152,11 @@ impl FromStr for Quorum {
         let known = Self::ALL.into_iter().find(|quorum| quorum.to_string() == text);
         known.ok_or_else(|| NoRhythm { text: text.to_owned(), expected })
     }
+}
+
+/// Whether it is a kill at a line.
+pub(crate) fn waits_for_a_line(nemesis: &Nemesis) -> bool {
+    nemesis.kind() == Kind::Kill && nemesis.argument().is_some()
 }
 
 #[cfg(test)]
