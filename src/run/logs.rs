@@ -100,7 +100,7 @@ mod tests {
             panic!("{events:?}")
         };
         assert_eq!(file, "nodes/n2/stderr.log");
-        let events = search(&paths, &[node], &["panicked at"], |_| vec![5..6], Nanos(1));
+        let events = search(&paths, &[node], &["panicked at"], |_| vec![5..6, 99..100], Nanos(1));
         assert!(matches!(&events[..], [RunEvent::LogsSearched { lines: 2, .. }]), "{events:?}");
     }
 }

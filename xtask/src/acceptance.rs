@@ -25,6 +25,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let shakedown = build(root, &work, "shakedown", &[])?;
     let bench = Bench { shakedown, mutants, store: work.join("store") };
     bench.main_jobs()?;
+    bench.faults()?;
     bench.convictions()?;
     bench.judging_again()?;
     kills(root)?;
@@ -84,6 +85,34 @@ impl Bench {
         Ok(())
     }
 
+    /// Faults that the main job does not have, on our server and on one that we did not build.
+    fn faults(&self) -> anyhow::Result<()> {
+        let disks = "power,disk-error,slow-disk";
+        let operations = "transfer,operation:compact,operation:defragment,operation:snapshot";
+        let mut jobs = vec![
+            ("raft", "15s", "term,crash-loop,starve,reset,black-hole,latency"),
+            ("etcd", "30s", "term,starve,reset"),
+            ("etcd", "30s", operations),
+        ];
+        if self.has_disks()? {
+            jobs.extend([("raft", "15s", disks), ("etcd", "30s", disks)]);
+        }
+        for (target, limit, nemesis) in jobs {
+            let arguments = ["run", target, "--nodes", "3", "--seed", "7", "--time-limit", limit];
+            self.run(&[&arguments[..], &["--nemesis", nemesis]].concat(), 0)?;
+        }
+        Ok(())
+    }
+
+    fn has_disks(&self) -> anyhow::Result<bool> {
+        let output = Command::new(&self.shakedown).arg("doctor").output()?;
+        let found = String::from_utf8_lossy(&output.stdout).contains("yes  disks (FUSE)");
+        if !found {
+            println!("   SKIPPED: faults of disks, see `shakedown doctor`");
+        }
+        Ok(found)
+    }
+
     fn convictions(&self) -> anyhow::Result<()> {
         for target in ["raft", "etcd"] {
             let arguments =
@@ -93,6 +122,9 @@ impl Bench {
         // One seed of each; several seeds are `selftest --seeds 5`. What C1 does wrong shows for a tenth of a second after each
         // isolation of a leader, and about one run of half a minute in a dozen has none that somebody sees.
         self.selftest(&["--mutants", "A9,B5,B6,B14"])?;
+        if self.has_disks()? {
+            self.selftest(&["--mutants", "B9", "--seconds", "20"])?;
+        }
         self.selftest(&["--mutants", "C1", "--seconds", "60"])
     }
 

@@ -1,7 +1,7 @@
 //! Clocks of a node that are wrong, by substitution of its vDSO.
 //!
 //! An unmodified program asks for the time through the vDSO, whatever it is written in. The guardian, who is the parent of
-//! nodes, gives a process an edited copy of it before the first instruction of its program ([`substitute`]); the copy
+//! nodes, gives a process an edited copy of it before the first instruction of its program ([`substitute()`]); the copy
 //! leads to a small piece of code ([`stub`]) that asks the real one and adds what the node's file says ([`page`]). From then
 //! on the process is left alone: other clocks are other numbers in the file, and drift and strobe are computed where the
 //! clock is read.

@@ -156,7 +156,7 @@ impl NodeClock {
     }
 
     /// Makes a clock right again. A monotonic one keeps what it gained and runs at the right speed; `false` if it ran back all
-    /// the same, because this process was not let run for [`CARRY_MARGIN`].
+    /// the same, because this process was not let run for `CARRY_MARGIN`.
     pub fn make_right(&self, area: Area) -> bool {
         let _writer = self.writing();
         if area == Area::Wall {
