@@ -17,7 +17,7 @@ fn unknown_names_are_wrong_usage_and_the_message_lists_what_exists() {
     let cases: [(&[&str], &str); 8] = [
         (&["run", "etdc"], "raft, etcd"),
         (&["run", "--workload", "regsiter"], "register, set"),
-        (&["run", "--nemesis", "kill,flood"], "kill, pause, partition"),
+        (&["run", "--nemesis", "kill,flood"], "kill[:REGEX], pause, partition"),
         (&["run", "--read-consistency", "eventual"], "linearizable and local"),
         (&["run", "--expect", "lost"], "violation:KIND"),
         (&["run", "--nodes", "0"], "between 1 and"),
