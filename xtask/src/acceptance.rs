@@ -87,7 +87,6 @@ impl Bench {
 
     /// Faults that the main job does not have, on our server and on one that we did not build.
     fn faults(&self) -> anyhow::Result<()> {
-        let disks = "power,disk-error,slow-disk";
         let operations = "transfer,operation:compact,operation:defragment,operation:snapshot";
         let mut jobs = vec![
             ("raft", "15s", "term,crash-loop,starve,reset,black-hole,latency"),
@@ -95,7 +94,8 @@ impl Bench {
             ("etcd", "30s", operations),
         ];
         if self.has_disks()? {
-            jobs.extend([("raft", "15s", disks), ("etcd", "30s", disks)]);
+            jobs.extend([("raft", "15s", "power,disk-error,slow-disk")]);
+            jobs.extend([("etcd", "30s", "power,slow-disk"), ("etcd", "20s", "disk-error,disk-full")]);
         }
         for (target, limit, nemesis) in jobs {
             let arguments = ["run", target, "--nodes", "3", "--seed", "7", "--time-limit", limit];

@@ -5,7 +5,7 @@
 //! began. A power failure gives each page one of the contents that it had since, whole or mixed by sectors, because
 //! a kernel writes dirty pages when it likes, each in the state of that moment.
 //!
-//! An fsync that fails leaves its pages lost for good: the kernel takes them for clean, so the next fsync
+//! An fsync that fails leaves its pages lost: the kernel takes them for clean, so the next fsync of the same process
 //! does not write them (they are when they are written again). Zero pages, and what lies beyond the end, cost no memory.
 
 use std::collections::btree_map::Entry;
@@ -168,6 +168,12 @@ impl Image {
     /// Everything is on the disk.
     pub(super) fn settle(&mut self) {
         self.layers.clear();
+    }
+
+    /// Who met a failed fsync is gone: what was not saved then is saved by the next fsync. A server that starts again reads it
+    /// from the kernel's memory, and has no means to find out that it is nowhere else.
+    pub(super) fn forgive(&mut self) {
+        self.layers.iter_mut().for_each(|layer| layer.lost = false);
     }
 
     /// An fsync begins: it is about everything written until now and nothing that is written later.

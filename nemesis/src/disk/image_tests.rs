@@ -147,6 +147,17 @@ fn what_a_failed_fsync_did_not_write_is_not_saved_by_the_next() {
 }
 
 #[test]
+fn what_a_failed_fsync_did_not_write_is_saved_once_its_process_is_gone() {
+    let mut written = Written::new();
+    written.write(0, b"lost");
+    let failed = written.image.begin_sync();
+    written.image.end_sync(failed, false, 4);
+    written.image.forgive();
+    written.sync();
+    assert_eq!(written.cut(1), (Loss::default(), b"lost".to_vec()));
+}
+
+#[test]
 fn what_is_written_again_after_a_failed_fsync_is_saved() {
     let mut written = Written::new();
     written.write(0, b"lost");

@@ -86,14 +86,15 @@ impl Disk {
         &self.troubles
     }
 
-    /// Mounts it. Idempotent.
+    /// Makes it ready for a new process of the node: mounts it, unless it is mounted.
     ///
     /// # Errors
     /// When the machine does not allow it.
     pub async fn mount(&self, guardian: &Guardian) -> Result<(), DiskError> {
         let mut mounted = self.mounted.lock().await;
-        if mounted.is_none() {
-            *mounted = Some(self.begin(guardian).await?);
+        match &*mounted {
+            Some(present) => present.inodes.all().iter().for_each(|(_, inode)| inode.image().forgive()),
+            None => *mounted = Some(self.begin(guardian).await?),
         }
         Ok(())
     }

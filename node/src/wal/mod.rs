@@ -83,6 +83,8 @@ impl Wal {
         let (recovered, end) = recovery::recover(&segments)?;
         let segment = segments.pop().expect("invariant: there is at least one segment");
         segment.wipe_from(end.offset)?;
+        // What a killed process wrote may be in memory only, and this node is about to say that it has it.
+        segment.sync()?;
         let wal = Self {
             directory: directory.to_owned(),
             id,

@@ -109,6 +109,11 @@ impl Segment {
     /// Writes and waits for the disk.
     pub(crate) fn write_durably(&self, bytes: &[u8], offset: u64) -> Result<(), WalError> {
         self.write(bytes, offset)?;
+        self.sync()
+    }
+
+    /// Waits for the disk.
+    pub(crate) fn sync(&self) -> Result<(), WalError> {
         self.file.sync_data().map_err(Op::Sync.at(&self.path))
     }
 
