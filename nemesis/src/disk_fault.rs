@@ -149,6 +149,8 @@ impl Fault for DiskFault {
         let answering = answering?;
         let deadline = Instant::now() + HEAL_LIMIT;
         for node in self.scope.nodes.clone() {
+            // A power failure must not find the canary on the disk.
+            let _turn = processes.turn(&node).await?;
             // Another fault of the same disk may stand.
             while let Canary::Failed(error) = self.canary(cluster, &node, 1).await? {
                 if Instant::now() > deadline {
@@ -201,15 +203,12 @@ impl DiskFault {
             "dd if=/dev/zero of=\"$0\" bs=512 count={writes} oflag=dsync conv=notrunc 2>&1 || end=1; rm -f \"$0\"; exit $end"
         );
         let executable = processes.open("/bin/sh".as_ref()).await;
+        let executable = executable.map_err(|source| FaultError::NotProven(source.to_string()))?;
         let command = NodeCommand {
-            executable: executable.map_err(|source| FaultError::NotProven(source.to_string()))?,
-            arguments: vec!["sh".to_owned(), "-c".to_owned(), script, file],
             environment: vec![("PATH".to_owned(), std::env::var("PATH").unwrap_or_default())],
-            directory: "/".into(),
             stdout: output.clone(),
             stderr: output.clone(),
-            account: None,
-            clock: None,
+            ..NodeCommand::new(executable, vec!["sh".to_owned(), "-c".to_owned(), script, file])
         };
         let begin = Instant::now();
         let status = processes.execute(&name, command, EVIDENCE_LIMIT).await?;

@@ -107,14 +107,13 @@ const SECCOMP: Mechanism = Mechanism {
     remedy: "needs Linux 5.0 with CONFIG_SECCOMP_FILTER",
 };
 
-/// Tries everything. `guardian` must run [`crate::guardian::serve`], as for a run.
-pub async fn examine(guardian: Command) -> Vec<Probe> {
-    let (for_clock, for_disk) = (again(&guardian), again(&guardian));
-    let mut probes = examine_processes(guardian).await;
+/// Tries everything. What `guardian` makes must run [`crate::guardian::serve`], as for a run.
+pub async fn examine(guardian: impl Fn() -> Command) -> Vec<Probe> {
+    let mut probes = examine_processes(guardian()).await;
     probes.push(LOOPBACK.found(loopback()));
     probes.push(SOCK_DIAG.found(sock_diag()));
-    probes.push(CLOCK.found(clock(for_clock).await));
-    probes.push(FUSE.found(disks(for_disk).await));
+    probes.push(CLOCK.found(clock(guardian()).await));
+    probes.push(FUSE.found(disks(guardian()).await));
     probes.push(USER_NAMESPACES.found(user_namespaces()));
     probes.push(SECCOMP.found(seccomp()));
     probes
@@ -141,16 +140,7 @@ async fn start_idler(command: Command) -> Result<Started, String> {
     let (guardian, events) = Guardian::start(command).await.map_err(|error| error.to_string())?;
     let program = find_program(IDLER).ok_or_else(|| format!("there is no {IDLER} in PATH to try with"))?;
     let executable = guardian.open(&program).await.map_err(|error| error.to_string())?;
-    let command = NodeCommand {
-        executable,
-        arguments: vec![IDLER.into(), "60".into()],
-        environment: Vec::new(),
-        directory: "/".into(),
-        stdout: "/dev/null".into(),
-        stderr: "/dev/null".into(),
-        account: None,
-        clock: None,
-    };
+    let command = NodeCommand::new(executable, vec![IDLER.into(), "60".into()]);
     let identity = guardian.spawn(&idler(), command).await.map_err(|error| error.to_string())?;
     if process::descendants(guardian.pid()).contains(&identity) {
         Ok((guardian, events, identity))
@@ -229,14 +219,6 @@ async fn wrong_clock(guardian: Command, file: &Path) -> Result<String, String> {
     seen.map_err(|error| error.to_string())
 }
 
-/// The same command once more; it can be executed only once.
-fn again(command: &Command) -> Command {
-    let mut again = Command::new(command.get_program());
-    again.args(command.get_args());
-    again.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    again
-}
-
 /// Tries a disk of our own: mounts it, lets a process write to it, fails its power, and looks at what is left.
 ///
 /// # Errors
@@ -259,16 +241,8 @@ async fn try_disk(guardian: Command, directory: &Path) -> Result<String, String>
     disk.mount(&guardian).await.map_err(|error| say(&error))?;
     let program = find_program("sh").ok_or("there is no sh in PATH to try with")?;
     let executable = guardian.open(&program).await.map_err(|error| say(&error))?;
-    let command = NodeCommand {
-        executable,
-        arguments: ["sh", "-c", "echo seen > data/file"].map(String::from).to_vec(),
-        environment: Vec::new(),
-        directory: directory.to_owned(),
-        stdout: "/dev/null".into(),
-        stderr: "/dev/null".into(),
-        account: None,
-        clock: None,
-    };
+    let arguments = ["sh", "-c", "echo seen > data/file"].map(String::from).to_vec();
+    let command = NodeCommand { directory: directory.to_owned(), ..NodeCommand::new(executable, arguments) };
     guardian.spawn(&idler(), command).await.map_err(|error| say(&error))?;
     while !matches!(events.recv().await, Some(GuardianEvent::Exited { .. }) | None) {}
     let seen = fs::read_to_string(backing.join("file")).unwrap_or_default() == "seen\n";

@@ -25,8 +25,8 @@ pub(crate) struct Kill {
     victims: Victims,
     killed: Vec<(NodeId, Identity)>,
     ended_before: u64,
-    /// What becomes of the disks, if the power failed; drawn from this seed.
-    power: Option<u64>,
+    /// What becomes of the disks when the power fails is drawn from this.
+    seed: u64,
     lost: Loss,
 }
 
@@ -38,10 +38,9 @@ impl Fault for Kill {
             _ => End::Killed,
         };
         let processes = cluster.processes();
-        let power = (end == End::Powerless).then_some(!request.seed);
         let eligible = |node: &NodeId| match end {
-            _ if power.is_some() && processes.disk(node).is_none() => false,
-            End::Killed | End::Powerless => processes.identity(node).is_some(),
+            End::Killed => processes.identity(node).is_some(),
+            End::Powerless => processes.identity(node).is_some() && processes.disk(node).is_some(),
             End::Orderly => processes.is_active(node),
         };
         let victims = Victims::choose(request, cluster, eligible).await?;
@@ -50,8 +49,8 @@ impl Fault for Kill {
         let detail = Scope::describe(request.selector, NODES_PREFIX, &nodes);
         let ended_before = ended_connections(cluster, &nodes);
         let scope = Scope { nodes, detail, leaves_quorum };
-        let (killed, lost) = (Vec::new(), Loss::default());
-        Ok(Self { end, scope, victims, killed, ended_before, power, lost })
+        let (killed, seed, lost) = (Vec::new(), !request.seed, Loss::default());
+        Ok(Self { end, scope, victims, killed, ended_before, seed, lost })
     }
 
     fn scope(&self) -> &Scope {
@@ -70,9 +69,11 @@ impl Fault for Kill {
         for (node, identity) in &self.killed {
             ends.push(self.end.seen(cluster, node, *identity).await?);
         }
-        let losses = self.cut_power(cluster).await?;
+        if self.end == End::Powerless {
+            ends.extend(self.cut_power(cluster).await?);
+        }
         self.victims.turns.clear();
-        Ok(format!("ended: {}", list(ends.into_iter().chain(losses))))
+        Ok(format!("ended: {}", list(ends)))
     }
 
     fn effect<C: Cluster>(&self, cluster: &C) -> Option<String> {
@@ -93,8 +94,7 @@ impl Kill {
     /// Takes from the disks what the power failure takes; the processes are gone.
     async fn cut_power<C: Cluster>(&mut self, cluster: &C) -> Result<Vec<String>, FaultError> {
         let mut losses = Vec::new();
-        let Some(seed) = self.power else { return Ok(losses) };
-        let mut dice = Dice::new(seed);
+        let mut dice = Dice::new(self.seed);
         for node in &self.victims.nodes {
             if let Some(loss) = cluster.processes().cut_power(node, dice.seed()).await? {
                 losses.push(format!("the disk of {node}: {loss}"));

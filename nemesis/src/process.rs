@@ -64,8 +64,12 @@ impl Image {
     /// # Errors
     /// When it cannot be looked at.
     pub fn of_file(path: &Path) -> io::Result<Self> {
-        let metadata = fs::metadata(path)?;
-        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
+        Ok(Self::of(&fs::metadata(path)?))
+    }
+
+    /// The file that this is known of.
+    pub(crate) fn of(metadata: &fs::Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
     }
 
     /// What a process executes; of a script that is its interpreter.

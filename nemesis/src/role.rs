@@ -27,15 +27,7 @@ impl Role {
 
     /// The same as a command of the guardian's, with this executable opened.
     pub(crate) fn command(&self, executable: Executable) -> NodeCommand {
-        NodeCommand {
-            executable,
-            arguments: self.arguments.clone(),
-            environment: self.environment.clone(),
-            directory: "/".into(),
-            stdout: "/dev/null".into(),
-            stderr: "/dev/null".into(),
-            account: None,
-            clock: None,
-        }
+        let environment = self.environment.clone();
+        NodeCommand { environment, ..NodeCommand::new(executable, self.arguments.clone()) }
     }
 }

@@ -12,14 +12,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cluster::{Ground, become_guardian_if_asked, guardian_command, has_role};
+use cluster::{Ground, guardian_command, has_role};
 use common::{eventually, n, within};
 use nemesis::{Disk, doctor};
-
-#[test]
-fn guardian_process() {
-    become_guardian_if_asked();
-}
 
 /// A node: writes files in its ways, says so, and waits.
 #[test]

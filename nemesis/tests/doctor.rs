@@ -4,18 +4,13 @@
 mod cluster;
 mod common;
 
-use cluster::{become_guardian_if_asked, guardian_command};
+use cluster::guardian_command;
 use common::within;
 use nemesis::doctor::examine;
 
-#[test]
-fn guardian_process() {
-    become_guardian_if_asked();
-}
-
 #[tokio::test]
 async fn what_faults_stand_on_works_here() {
-    let probes = within(examine(guardian_command())).await;
+    let probes = within(examine(guardian_command)).await;
     for needed in ["guardian", "pause", "parent-death signal", "clock", "loopback", "sock_diag"] {
         let probe = probes.iter().find(|probe| probe.mechanism == needed).unwrap();
         assert!(probe.available, "{probe:?}");
@@ -24,7 +19,7 @@ async fn what_faults_stand_on_works_here() {
 
 #[tokio::test]
 async fn guardian_that_is_none_is_told_with_the_reason() {
-    let probes = within(examine(std::process::Command::new("/bin/true"))).await;
+    let probes = within(examine(|| std::process::Command::new("/bin/true"))).await;
     let guardian = probes.iter().find(|probe| probe.mechanism == "guardian").unwrap();
     assert!(!guardian.available && guardian.detail.contains("guardian is gone"), "{guardian:?}");
     assert!(!guardian.remedy.is_empty());

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
-use cluster::{Ground, MARK, become_guardian_if_asked, has_role, role_command};
+use cluster::{Ground, MARK, has_role, role_command};
 use common::{eventually, n, within};
 use history::RunEvent;
 use nemesis::guardian::ExitStatus;
@@ -23,11 +23,6 @@ const MESSY: &str = "sleep 7711 & (setsid sleep 7712 &) ; exec sleep 7713";
 
 /// The variable that names the file by which a mock orchestrator says that it lost its guardian.
 const REPORT: &str = "SHAKEDOWN_TEST_REPORT";
-
-#[test]
-fn guardian_process() {
-    become_guardian_if_asked();
-}
 
 /// Waits until the tree of `n1` consists of so many processes, of which so many sleep: no shell is about to start
 /// another one, or to end.

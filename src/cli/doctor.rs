@@ -8,8 +8,12 @@ use targets::Executable;
 use crate::{binary, exit};
 
 pub(super) fn main() -> anyhow::Result<u8> {
-    let mut guardian = Command::new(std::env::current_exe().context("cannot find this executable")?);
-    guardian.arg("guardian");
+    let own = std::env::current_exe().context("cannot find this executable")?;
+    let guardian = || {
+        let mut guardian = Command::new(&own);
+        guardian.arg("guardian");
+        guardian
+    };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     println!("mechanisms");
     for probe in runtime.block_on(nemesis::doctor::examine(guardian)) {

@@ -94,8 +94,9 @@ impl Bench {
             ("etcd", "30s", operations),
         ];
         if self.has_disks()? {
-            jobs.extend([("raft", "15s", "power,disk-error,slow-disk")]);
-            jobs.extend([("etcd", "30s", "power,slow-disk"), ("etcd", "20s", "disk-error,disk-full")]);
+            jobs.push(("raft", "15s", "power,disk-error,slow-disk"));
+            jobs.push(("etcd", "30s", "power,slow-disk"));
+            jobs.push(("etcd", "20s", "disk-error,disk-full"));
         }
         for (target, limit, nemesis) in jobs {
             let arguments = ["run", target, "--nodes", "3", "--seed", "7", "--time-limit", limit];

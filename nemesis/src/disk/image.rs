@@ -68,29 +68,24 @@ pub struct Loss {
     pub kept: u64,
     /// By how much files are shorter.
     pub bytes: u64,
-    /// Changes of names (creates, renames, …) that are gone.
-    pub names: u64,
 }
 
 impl Loss {
     /// Whether anything is gone.
     pub fn is_none(&self) -> bool {
-        self.pages + self.bytes + self.names == 0
+        self.pages + self.bytes == 0
     }
 }
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { files, pages, kept, bytes, names } = self;
+        let Self { files, pages, kept, bytes } = self;
         if self.is_none() && *kept == 0 {
             return f.write_str("nothing was at risk");
         }
         write!(f, "{pages} unsaved pages of {files} files are gone and {kept} are there")?;
         if *bytes > 0 {
             write!(f, ", {bytes} bytes shorter")?;
-        }
-        if *names > 0 {
-            write!(f, ", {names} changes of names are gone")?;
         }
         Ok(())
     }
@@ -102,7 +97,6 @@ impl AddAssign for Loss {
         self.pages += other.pages;
         self.kept += other.kept;
         self.bytes += other.bytes;
-        self.names += other.names;
     }
 }
 

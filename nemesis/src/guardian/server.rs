@@ -31,7 +31,7 @@ use super::wire::{
 };
 use crate::clock::canary;
 use crate::clock::trace::{self, Stop};
-use crate::process::{self, Identity, NODE_VARIABLE};
+use crate::process::{self, Identity, Image, NODE_VARIABLE};
 
 /// How often adopted processes that ended are looked for; ends of nodes are noticed at once.
 const ORPHAN_INTERVAL: Duration = Duration::from_millis(100);
@@ -76,6 +76,7 @@ struct Node {
 }
 
 struct Program {
+    image: Image,
     file: OwnedFd,
     is_script: bool,
 }
@@ -181,12 +182,16 @@ impl Server {
     fn open(&mut self, path: &Path) -> Result<Done, String> {
         let refuse = |error: io::Error| format!("cannot open the executable {}: {error}", path.display());
         let file = File::open(path).map_err(refuse)?;
-        let mut head = [0; 2];
-        let is_script = file.read_exact_at(&mut head, 0).is_ok() && &head == b"#!";
-        self.programs.push(Program { file: file.into(), is_script });
-        let number =
-            u32::try_from(self.programs.len() - 1).expect("invariant: a process has few descriptors");
-        Ok(Done::Opened { executable: Executable(number) })
+        let image = Image::of(&file.metadata().map_err(refuse)?);
+        // A descriptor is held for good, and canaries open the same program again and again.
+        let known = self.programs.iter().position(|program| program.image == image);
+        if known.is_none() {
+            let mut head = [0; 2];
+            let is_script = file.read_exact_at(&mut head, 0).is_ok() && &head == b"#!";
+            self.programs.push(Program { image, file: file.into(), is_script });
+        }
+        let number = u32::try_from(known.unwrap_or(self.programs.len() - 1));
+        Ok(Done::Opened { executable: Executable(number.expect("invariant: a process has few descriptors")) })
     }
 
     fn spawn(&mut self, node: NodeId, command: NodeCommand) -> Result<Done, String> {

@@ -51,6 +51,22 @@ pub struct NodeCommand {
     pub clock: Option<ClockFile>,
 }
 
+impl NodeCommand {
+    /// A command in the root directory with nothing in its environment, whose output nobody reads.
+    pub fn new(executable: Executable, arguments: Vec<String>) -> Self {
+        Self {
+            executable,
+            arguments,
+            environment: Vec::new(),
+            directory: "/".into(),
+            stdout: "/dev/null".into(),
+            stderr: "/dev/null".into(),
+            account: None,
+            clock: None,
+        }
+    }
+}
+
 /// What can be sent to all processes of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

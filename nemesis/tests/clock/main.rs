@@ -15,7 +15,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cluster::{Ground, ROLE, become_guardian_if_asked, guardian_command, has_role};
+use cluster::{Ground, ROLE, guardian_command, has_role};
 use common::{eventually, holds, n};
 use nemesis::guardian::{Account, NodeCommand};
 use nemesis::process::TaskCount;
@@ -28,11 +28,6 @@ const QUIET: &str = "quiet";
 const DAY: i64 = 86_400 * SECOND;
 /// What a clock is away at times that is told different things in turns.
 const JUMP: i64 = DAY;
-
-#[test]
-fn guardian_process() {
-    become_guardian_if_asked();
-}
 
 #[test]
 fn reader_process() {

@@ -15,10 +15,9 @@ use tokio::sync::mpsc;
 
 /// The variable that tells the test binary to be something else than a test.
 pub(crate) const ROLE: &str = "SHAKEDOWN_TEST_ROLE";
+const GUARDIAN: &str = "guardian";
 /// The variable by which the processes of one test are found.
 pub(crate) const MARK: &str = "SHAKEDOWN_TEST_MARK";
-/// The test that [`guardian_command`] executes; every binary that uses it must define it.
-const GUARDIAN_TEST: &str = "guardian_process";
 
 /// Executes one test of this binary in another role.
 pub(crate) fn role_command(test: &str, role: &str) -> Command {
@@ -28,7 +27,9 @@ pub(crate) fn role_command(test: &str, role: &str) -> Command {
 }
 
 pub(crate) fn guardian_command() -> Command {
-    role_command(GUARDIAN_TEST, "guardian")
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.env(ROLE, GUARDIAN);
+    command
 }
 
 /// A guardian must not have a second thread, and the test harness has started one when it comes to a test.
@@ -38,17 +39,12 @@ pub(crate) fn guardian_command() -> Command {
 #[unsafe(link_section = ".init_array")]
 static AT_THE_BEGINNING: extern "C" fn() = {
     extern "C" fn begin() {
-        become_guardian_if_asked();
+        if has_role(GUARDIAN) {
+            serve();
+        }
     }
     begin
 };
-
-/// The body of the test [`GUARDIAN_TEST`]: a guardian if asked for, else nothing.
-pub(crate) fn become_guardian_if_asked() {
-    if has_role("guardian") {
-        serve();
-    }
-}
 
 pub(crate) fn has_role(role: &str) -> bool {
     std::env::var(ROLE).is_ok_and(|given| given == role)

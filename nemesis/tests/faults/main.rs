@@ -17,7 +17,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant, SystemTime};
 
-use cluster::{become_guardian_if_asked, has_role};
+use cluster::has_role;
 use common::{n, within};
 use history::{FaultPhase, Nanos, RunEvent, ScheduledFault};
 use nemesis::process::TaskCount;
@@ -26,11 +26,6 @@ use nemesis::scenario::Scripts;
 use nemesis::schedule::{Quorum, Rhythm, Setting};
 use nemesis::{Kind, Nemesis, heal_everything, schedule};
 use scene::*;
-
-#[test]
-fn guardian_process() {
-    become_guardian_if_asked();
-}
 
 /// A node: accepts connections on one address, and looks at the clocks and sends a byte to each peer again and again. It
 /// ends at once when it finds a poison file. If it has a directory for data it writes there.
