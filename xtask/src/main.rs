@@ -5,11 +5,13 @@
 //! * `tidy`: the house rules alone
 //! * `unprivileged`: the tests of the faults as an account that may nothing
 //! * `acceptance`: the real runs alone
-//! * `matrix [--runs 100] [--seed 1]`: every fault alone, then mixtures, against the Raft server
+//! * `matrix [--target raft] [--runs 100] [--seed 1]`: every fault alone, then mixtures
 //! * `bench checker`: our checker beside Porcupine, see `bench/README.md`
+//! * `bench nemesis`: what links, disks and clocks cost, and how much later a cluster starts
 
 mod acceptance;
 mod bench;
+mod costs;
 mod matrix;
 mod tidy;
 mod unprivileged;
@@ -28,10 +30,11 @@ fn main() -> ExitCode {
         Some("acceptance") => acceptance::run(root()),
         Some("matrix") => matrix::run(root(), &arguments[1..]),
         Some("unprivileged") => unprivileged::run(root()),
+        Some("bench") if arguments.get(1).is_some_and(|what| what == "nemesis") => costs::run(root()),
         Some("bench") => bench::run(root(), &arguments[1..]),
         Some(bench::CHILD) => bench::child(&arguments[1..]),
         _ => Err(anyhow::anyhow!(
-            "usage: cargo xtask ci | tidy | unprivileged | acceptance | matrix | bench checker"
+            "usage: cargo xtask ci | tidy | unprivileged | acceptance | matrix | bench checker | bench nemesis"
         )),
     };
     match result {

@@ -1,5 +1,5 @@
-//! Every fault alone, then mixtures drawn from a seed, over three and five nodes of the Raft server: none may convict it, and
-//! none may fail as an experiment.
+//! Every fault alone, then mixtures drawn from a seed, over three and five nodes of the Raft server or of etcd: none may convict
+//! it, and none may fail as an experiment.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,26 +10,33 @@ use anyhow::{Context, ensure};
 
 use crate::acceptance;
 
-/// Faults that are about nothing in the Raft server, or that nobody asks for by chance: they need a file or a name, the server
-/// offers no such operation, or they may convict the innocent.
-const LEFT_OUT: [&str; 2] = ["transfer", "clock-monotonic"];
+/// Faults that nobody asks for by chance, because they may convict the innocent, and those that a server does not offer.
+const LEFT_OUT: [&str; 1] = ["clock-monotonic"];
+/// Where Debian puts it.
+const ETCD: &str = "/usr/bin/etcd";
+const NOT_OFFERED: [(&str, &[&str]); 2] = [("raft", &["transfer"]), ("etcd", &[])];
 /// How many faults a mixture has.
 const MIXED: [usize; 3] = [2, 3, 4];
 /// How long the load of a run lasts.
 const TIME_LIMIT: &str = "10s";
 
-/// Runs so many runs (`--runs`, 100 unless told), counted from a seed (`--seed`, 1).
+/// Runs so many runs (`--runs`, 100 unless told), counted from a seed (`--seed`, 1), of a `--target` (raft).
 pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
+    let given = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1).map(String::as_str)
+    };
     let option = |name: &str, default: u64| -> anyhow::Result<u64> {
-        let given = arguments.iter().position(|argument| argument == name);
-        let value = given.and_then(|at| arguments.get(at + 1));
-        value.map_or(Ok(default), |value| value.parse().with_context(|| format!("{name} {value}")))
+        given(name).map_or(Ok(default), |value| value.parse().with_context(|| format!("{name} {value}")))
     };
     let (runs, first_seed) = (option("--runs", 100)?, option("--seed", 1)?);
+    let target = given("--target").unwrap_or("raft");
+    let not_offered = NOT_OFFERED.iter().find(|(name, _)| *name == target);
+    let (_, not_offered) = not_offered.with_context(|| format!("--target {target}: raft or etcd"))?;
     let work = root.join("target/matrix");
     std::fs::create_dir_all(&work)?;
     let shakedown = acceptance::build(root, &work, "shakedown", &[])?;
-    let kinds = kinds(&shakedown)?;
+    let kinds = kinds(&shakedown, not_offered)?;
     let mut outcomes: BTreeMap<i32, Vec<String>> = BTreeMap::new();
     for number in 0..runs {
         let seed = first_seed + number;
@@ -38,10 +45,14 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
         let nemesis = kinds.get(alone).cloned().unwrap_or_else(|| mixture(&kinds, seed));
         let start = Instant::now();
         let mut command = Command::new(&shakedown);
-        command.args(["run", "raft", "--nemesis", &nemesis, "--nodes", nodes, "--time-limit", TIME_LIMIT]);
+        command.args(["run", target, "--nemesis", &nemesis, "--nodes", nodes, "--time-limit", TIME_LIMIT]);
         command.args(["--seed", &seed.to_string()]).arg("--out").arg(work.join("store"));
         if nemesis.split(',').any(|kind| kind == "upgrade") {
-            command.arg("--upgrade-to").arg(&shakedown);
+            command.arg("--upgrade-to").arg(if target == "raft" {
+                shakedown.as_os_str()
+            } else {
+                target.as_ref()
+            });
         }
         let output = command.output()?;
         let code = output.status.code().unwrap_or(-1);
@@ -63,18 +74,18 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
         };
         println!("   {} of {runs}: {meaning} (exit {code})", lines.len());
     }
-    ensure!(outcomes.keys().all(|code| [0, 3].contains(code)), "a run convicted the server, or failed");
+    ensure!(outcomes.keys().all(|code| [0, 3].contains(code)), "a run convicted {target}, or failed");
     Ok(())
 }
 
 /// What `list nemeses` names and needs nothing more.
-fn kinds(shakedown: &Path) -> anyhow::Result<Vec<String>> {
+fn kinds(shakedown: &Path, not_offered: &[&str]) -> anyhow::Result<Vec<String>> {
     let output = Command::new(shakedown).args(["list", "nemeses"]).output()?;
     let text = String::from_utf8(output.stdout)?;
     let names =
         text.lines().filter(|line| !line.starts_with(' ')).filter_map(|line| line.split_whitespace().next());
-    let kinds: Vec<String> =
-        names.filter(|name| !name.contains(':') && !LEFT_OUT.contains(name)).map(str::to_owned).collect();
+    let asked = |name: &&str| !name.contains(':') && !LEFT_OUT.contains(name) && !not_offered.contains(name);
+    let kinds: Vec<String> = names.filter(asked).map(str::to_owned).collect();
     ensure!(kinds.len() > 10, "`list nemeses` names only {kinds:?}");
     Ok(kinds)
 }

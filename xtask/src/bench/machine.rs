@@ -40,9 +40,14 @@ impl Machine {
 
     /// For people, in one paragraph.
     pub(crate) fn described(&self) -> String {
-        let Self { processor, cores, memory, kernel, rustc, go, porcupine } = self;
-        let go = go.as_deref().unwrap_or("no Go on this machine");
-        format!("{processor}, {cores} cores, {memory}, {kernel}; {rustc}; {go}; Porcupine {porcupine}")
+        let go = self.go.as_deref().unwrap_or("no Go on this machine");
+        format!("{}; {go}; Porcupine {}", self.hardware(), self.porcupine)
+    }
+
+    /// The same without the programs that only the checker is compared with.
+    pub(crate) fn hardware(&self) -> String {
+        let Self { processor, cores, memory, kernel, rustc, .. } = self;
+        format!("{processor}, {cores} cores, {memory}, {kernel}; {rustc}")
     }
 }
 

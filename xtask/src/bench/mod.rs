@@ -69,6 +69,11 @@ pub(crate) fn run(root: &Path, words: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What figures of this machine are measured on, in one paragraph.
+pub(crate) fn machine(root: &Path) -> anyhow::Result<String> {
+    Ok(Machine::here(root, None, porcupine::pinned_version(root)?).hardware())
+}
+
 /// Judges one history with our checker and prints the answer: `bench-child FILE MODEL SECONDS BYTES`.
 pub(crate) fn child(words: &[String]) -> anyhow::Result<()> {
     let [file, model, seconds, bytes] = words else {
