@@ -48,11 +48,7 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
         command.args(["run", target, "--nemesis", &nemesis, "--nodes", nodes, "--time-limit", TIME_LIMIT]);
         command.args(["--seed", &seed.to_string()]).arg("--out").arg(work.join("store"));
         if nemesis.split(',').any(|kind| kind == "upgrade") {
-            command.arg("--upgrade-to").arg(if target == "raft" {
-                shakedown.as_os_str()
-            } else {
-                target.as_ref()
-            });
+            command.arg("--upgrade-to").arg(if target == "raft" { &shakedown } else { Path::new(ETCD) });
         }
         let output = command.output()?;
         let code = output.status.code().unwrap_or(-1);
