@@ -1,4 +1,4 @@
-//! Every fault alone, then mixtures drawn from a seed, over three and five nodes of the Raft server or of etcd: none may convict
+//! Every fault and scenario alone, then mixtures drawn from a seed, over three and five nodes of the Raft server or of etcd: none may convict
 //! it, and none may fail as an experiment.
 
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ const LEFT_OUT: [&str; 1] = ["clock-monotonic"];
 /// Where Debian puts it.
 const ETCD: &str = "/usr/bin/etcd";
 const NOT_OFFERED: [(&str, &[&str]); 2] = [("raft", &["transfer"]), ("etcd", &[])];
+/// How many nodes a cluster has.
+const SIZES: [&str; 2] = ["3", "5"];
 /// How many faults a mixture has.
 const MIXED: [usize; 3] = [2, 3, 4];
 /// How long the load of a run lasts.
@@ -36,13 +38,15 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     let work = root.join("target/matrix");
     std::fs::create_dir_all(&work)?;
     let shakedown = acceptance::build(root, &work, "shakedown", &[])?;
-    let kinds = kinds(&shakedown, not_offered)?;
+    let (scenarios, kinds) = nemeses(&shakedown, not_offered)?;
+    let alone = kinds.iter().flat_map(|kind| SIZES.map(|nodes| (kind.clone(), nodes)));
+    let scenarios = scenarios.into_iter().map(|scenario| (scenario, "5"));
+    let mixtures =
+        (first_seed..).zip(SIZES.iter().cycle()).map(|(seed, nodes)| (mixture(&kinds, seed), *nodes));
+    let jobs = alone.chain(scenarios).chain(mixtures);
     let mut outcomes: BTreeMap<i32, Vec<String>> = BTreeMap::new();
-    for number in 0..runs {
+    for (number, (nemesis, nodes)) in (0..runs).zip(jobs) {
         let seed = first_seed + number;
-        let nodes = if number % 2 == 0 { "3" } else { "5" };
-        let alone = usize::try_from(number / 2)?;
-        let nemesis = kinds.get(alone).cloned().unwrap_or_else(|| mixture(&kinds, seed));
         let start = Instant::now();
         let mut command = Command::new(&shakedown);
         command.args(["run", target, "--nemesis", &nemesis, "--nodes", nodes, "--time-limit", TIME_LIMIT]);
@@ -74,16 +78,21 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What `list nemeses` names and needs nothing more.
-fn kinds(shakedown: &Path, not_offered: &[&str]) -> anyhow::Result<Vec<String>> {
+/// The scenarios and kinds of faults that `list nemeses` names and that need nothing more.
+fn nemeses(shakedown: &Path, not_offered: &[&str]) -> anyhow::Result<(Vec<String>, Vec<String>)> {
     let output = Command::new(shakedown).args(["list", "nemeses"]).output()?;
     let text = String::from_utf8(output.stdout)?;
     let names =
         text.lines().filter(|line| !line.starts_with(' ')).filter_map(|line| line.split_whitespace().next());
-    let asked = |name: &&str| !name.contains(':') && !LEFT_OUT.contains(name) && !not_offered.contains(name);
-    let kinds: Vec<String> = names.filter(asked).map(str::to_owned).collect();
-    ensure!(kinds.len() > 10, "`list nemeses` names only {kinds:?}");
-    Ok(kinds)
+    // `kill[:REGEX]` can do without; `command:FILE` cannot.
+    let names = names.map(|name| name.split('[').next().unwrap_or(name));
+    let asked = |name: &&str| !LEFT_OUT.contains(name) && !not_offered.contains(name);
+    let named: Vec<String> = names.filter(asked).map(str::to_owned).collect();
+    let (alone, kinds): (Vec<String>, Vec<String>) = named.into_iter().partition(|name| name.contains(':'));
+    let is_scenario = |name: &String| name.starts_with("scenario:") && name != "scenario:NAME";
+    let scenarios: Vec<String> = alone.into_iter().filter(is_scenario).collect();
+    ensure!(kinds.len() > 10 && !scenarios.is_empty(), "`list nemeses` names only {kinds:?}, {scenarios:?}");
+    Ok((scenarios, kinds))
 }
 
 /// Some kinds, drawn from a seed (a linear congruence: Knuth's MMIX).
