@@ -5,6 +5,7 @@
 //!
 //! It is FNV-1a with 64 bits: it finds mistakes, not forgeries, and is the same in every build.
 
+use crate::codec::put_members;
 use crate::raft::{Entry, Payload};
 
 const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
@@ -31,7 +32,21 @@ impl Chain {
                 self.bytes(&[1]);
                 self.bytes(command);
             }
+            Payload::Members(members) => {
+                let mut encoded = vec![2];
+                put_members(&mut encoded, members);
+                self.bytes(&encoded);
+            }
         }
+    }
+
+    /// The form in which it is part of a snapshot.
+    pub(crate) fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits)
     }
 
     /// Sixteen hexadecimal digits.

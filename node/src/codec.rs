@@ -3,9 +3,12 @@
 //! Reading checks every bound and never panics, whatever the bytes are. Payloads are not copied: they share the buffer
 //! that was read. Checksums and lengths of whole frames are the business of the callers.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
 use bytes::{Buf, BufMut, Bytes, TryGetError};
 
-use crate::raft::{Entry, Index, LogPosition, NODE_ID_BYTES, NodeId, Payload, Term};
+use crate::raft::{Entry, Index, LogPosition, Membership, NodeId, Payload, Term};
 
 /// Why bytes are not what they should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +30,9 @@ pub(crate) enum DecodeError {
     /// Entries whose indices do not follow each other.
     #[error("has a gap between its entries")]
     NotContiguous,
+    /// Members that contradict each other.
+    #[error("has members that contradict each other")]
+    NotMembers,
     /// A node name that cannot be one.
     #[error("has a node id that is not one")]
     NotANodeId,
@@ -69,9 +75,7 @@ impl Reader {
     }
 
     pub(crate) fn node_id(&mut self) -> Result<NodeId, DecodeError> {
-        let mut bytes = [0; NODE_ID_BYTES];
-        self.0.try_copy_to_slice(&mut bytes)?;
-        NodeId::from_bytes(bytes).ok_or(DecodeError::NotANodeId)
+        NodeId::from_bytes(self.array()?).ok_or(DecodeError::NotANodeId)
     }
 
     pub(crate) fn position(&mut self) -> Result<LogPosition, DecodeError> {
@@ -84,9 +88,40 @@ impl Reader {
         let payload = match self.u8()? {
             ENTRY_NOOP => Payload::Noop,
             ENTRY_COMMAND => Payload::Command(self.bytes()?),
+            ENTRY_MEMBERS => Payload::Members(self.members()?),
             code => return Err(DecodeError::UnknownCode { what: "entry", code }),
         };
         Ok(Entry { index, term, payload })
+    }
+
+    /// The members of a cluster.
+    pub(crate) fn members(&mut self) -> Result<Membership, DecodeError> {
+        let (voters, outgoing, learners) = (self.node_ids()?, self.node_ids()?, self.node_ids()?);
+        let count = self.u32()?;
+        let addresses: BTreeMap<NodeId, SocketAddr> =
+            (0..count).map(|_| Ok((self.node_id()?, self.address()?))).collect::<Result<_, DecodeError>>()?;
+        Membership::restore(voters, outgoing, learners, addresses).ok_or(DecodeError::NotMembers)
+    }
+
+    // Collecting stops at the first name that is not there, so a wrong count cannot reserve memory.
+    fn node_ids(&mut self) -> Result<BTreeSet<NodeId>, DecodeError> {
+        let count = self.u32()?;
+        (0..count).map(|_| self.node_id()).collect()
+    }
+
+    fn address(&mut self) -> Result<SocketAddr, DecodeError> {
+        let ip: IpAddr = match self.u8()? {
+            ADDRESS_V4 => self.array::<4>()?.into(),
+            ADDRESS_V6 => self.array::<16>()?.into(),
+            code => return Err(DecodeError::UnknownCode { what: "address", code }),
+        };
+        Ok((ip, self.0.try_get_u16_le()?).into())
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let mut bytes = [0; N];
+        self.0.try_copy_to_slice(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// Whether nothing but padding is left.
@@ -105,6 +140,9 @@ impl Reader {
 
 const ENTRY_NOOP: u8 = 1;
 const ENTRY_COMMAND: u8 = 2;
+const ENTRY_MEMBERS: u8 = 3;
+const ADDRESS_V4: u8 = 4;
+const ADDRESS_V6: u8 = 6;
 
 pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.put_u32_le(u32::try_from(bytes.len()).expect("invariant: keys and values are far below 4 GiB"));
@@ -124,6 +162,32 @@ pub(crate) fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
             out.put_u8(ENTRY_COMMAND);
             put_bytes(out, command);
         }
+        Payload::Members(members) => {
+            out.put_u8(ENTRY_MEMBERS);
+            put_members(out, members);
+        }
+    }
+}
+
+pub(crate) fn put_members(out: &mut Vec<u8>, members: &Membership) {
+    for ids in [members.voters(), members.outgoing(), members.learners()] {
+        out.put_u32_le(ids.len() as u32);
+        ids.iter().for_each(|id| out.put_slice(&id.to_bytes()));
+    }
+    out.put_u32_le(members.addresses().len() as u32);
+    for (id, address) in members.addresses() {
+        out.put_slice(&id.to_bytes());
+        match address.ip() {
+            IpAddr::V4(ip) => {
+                out.put_u8(ADDRESS_V4);
+                out.put_slice(&ip.octets());
+            }
+            IpAddr::V6(ip) => {
+                out.put_u8(ADDRESS_V6);
+                out.put_slice(&ip.octets());
+            }
+        }
+        out.put_u16_le(address.port());
     }
 }
 
@@ -133,9 +197,26 @@ pub(crate) mod tests {
 
     use super::*;
 
+    /// Two to five members of any kind, some with an address.
+    pub(crate) fn any_members() -> impl Strategy<Value = Membership> {
+        let member = (0..3_u8, proptest::option::of(any::<(IpAddr, u16)>()));
+        proptest::collection::vec(member, 1..5).prop_map(|others| {
+            let id = |n: usize| NodeId::new(&format!("n{n}")).expect("a legal name");
+            let mut sets = [BTreeSet::from([id(0)]), BTreeSet::new(), BTreeSet::new()];
+            let mut addresses = BTreeMap::new();
+            for (n, (kind, address)) in (1..).zip(others) {
+                sets[usize::from(kind)].insert(id(n));
+                addresses.extend(address.map(|(ip, port)| (id(n), SocketAddr::new(ip, port))));
+            }
+            let [voters, outgoing, learners] = sets;
+            Membership::restore(voters, outgoing, learners, addresses).expect("sound members")
+        })
+    }
+
     pub(crate) fn any_entry() -> impl Strategy<Value = Entry> {
         let payload = prop_oneof![
             Just(Payload::Noop),
+            any_members().prop_map(Payload::Members),
             proptest::collection::vec(any::<u8>(), 0..64)
                 .prop_map(|command| Payload::Command(command.into())),
         ];

@@ -62,6 +62,12 @@ pub enum NodeError {
     /// The write-ahead log cannot be used.
     #[error(transparent)]
     Storage(#[from] WalError),
+    /// The stored snapshot is whole, and not of this version.
+    #[error("the snapshot cannot be read: it {reason}; use a matching server, or replace the node")]
+    State {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The operating system refused something that every process needs.
     #[error("cannot {operation}: {source}")]
     System {

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes};
 
+use crate::chain::Chain;
 use crate::codec::{DecodeError, Reader, put_bytes};
+use crate::raft::Entry;
 
 /// What a value must be for a compare-and-set to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,9 +95,52 @@ fn read_expected(reader: &mut Reader) -> Result<Expected, DecodeError> {
 #[derive(Debug, Default)]
 pub(crate) struct Machine {
     values: BTreeMap<Bytes, Bytes>,
+    /// What everything that was applied comes to.
+    chain: Chain,
 }
 
+const STATE_VERSION: u8 = 1;
+
 impl Machine {
+    /// Everything, in the form in which it stands for the log. Equal states have equal bytes.
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut out = Vec::new();
+        out.put_u8(STATE_VERSION);
+        out.put_u64_le(self.chain.to_bits());
+        out.put_u64_le(self.values.len() as u64);
+        for (key, value) in &self.values {
+            put_bytes(&mut out, key);
+            put_bytes(&mut out, value);
+        }
+        out.into()
+    }
+
+    pub(crate) fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        match reader.u8()? {
+            STATE_VERSION => {}
+            code => return Err(DecodeError::UnknownCode { what: "state", code }),
+        }
+        let chain = Chain::from_bits(reader.u64()?);
+        let count = reader.u64()?;
+        // Copied, so that a value does not keep the whole snapshot in memory.
+        let owned = |bytes: Bytes| Bytes::copy_from_slice(&bytes);
+        let pairs = (0..count).map(|_| Ok((owned(reader.bytes()?), owned(reader.bytes()?))));
+        let values = pairs.collect::<Result<_, DecodeError>>()?;
+        reader.finish()?;
+        Ok(Self { values, chain })
+    }
+
+    /// Takes note of an applied entry, whatever it carries.
+    pub(crate) fn extend_digest(&mut self, entry: &Entry) {
+        self.chain.extend(entry);
+    }
+
+    /// The digest of everything that was applied.
+    pub(crate) fn digest(&self) -> String {
+        self.chain.hex()
+    }
+
     /// The value of a key.
     pub(crate) fn get(&self, key: &[u8]) -> Option<Bytes> {
         self.values.get(key).cloned()
@@ -179,6 +224,18 @@ mod tests {
         assert!(machine.apply(Command::Delete { key: "k".into() }));
         assert!(machine.apply(Command::Delete { key: "k".into() }));
         assert_eq!(machine.get(b"k"), None);
+    }
+
+    #[test]
+    fn state_survives_its_encoding() {
+        let mut machine = Machine::default();
+        for key in ["b", "a"] {
+            machine.apply(put(key, Expected::Anything, "1"));
+        }
+        let again = Machine::decode(machine.encode()).expect("a whole state");
+        assert_eq!((again.values.clone(), again.chain), (machine.values.clone(), machine.chain));
+        assert!(Machine::decode(machine.encode().slice(1..)).is_err());
+        assert!(Machine::decode(machine.encode().slice(..machine.encode().len() - 1)).is_err());
     }
 
     fn any_command() -> impl Strategy<Value = Command> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::NodeError;
-use crate::raft::{Config, Millis, NODE_ID_BYTES, NodeId, Voters};
+use crate::raft::{Config, Membership, Millis, NODE_ID_BYTES, NodeId};
 
 /// The settings of one node.
 #[derive(Clone, Debug)]
@@ -22,6 +22,11 @@ pub struct Options {
     /// The address at which each node of the cluster receives messages. This node's own entry is not used: an address may
     /// be that of a proxy, and a node never dials itself.
     pub cluster: BTreeMap<String, SocketAddr>,
+    /// Whether this node waits to be added to a running cluster, instead of founding one with everybody in `cluster`. It
+    /// only matters when the data directory is empty.
+    pub join: bool,
+    /// A snapshot is made after so many applied entries; at least 1.
+    pub snapshot_entries: u64,
     /// How often a leader gives a sign of life; 20 ms is a good value on one machine.
     pub heartbeat: Duration,
     /// The shortest election timeout, the longest is twice as long; 150 ms is a good value on one machine.
@@ -51,16 +56,23 @@ impl Options {
 
     /// The settings of the protocol.
     pub(crate) fn config(&self) -> Result<Config, NodeError> {
+        let id = self.id()?;
         let (heartbeat, election) = (millis(self.heartbeat), millis(self.election));
         if heartbeat.0 == 0 || election.0 < MIN_HEARTBEATS_PER_ELECTION * heartbeat.0 {
             return Err(NodeError::Timing { heartbeat_ms: heartbeat.0, election_ms: election.0 });
         }
-        let id = self.id()?;
-        let voters = Voters::new(self.peers()?.into_keys().chain([id]));
-        let config = Config::new(id, voters, heartbeat, election);
+        let config = Config::new(id, heartbeat, election);
         #[cfg(feature = "mutants")]
         let config = Config { mutant: self.mutant()?, ..config };
         Ok(config)
+    }
+
+    /// The members that an empty log begins with.
+    pub(crate) fn founders(&self) -> Result<Membership, NodeError> {
+        let founders = if self.join { BTreeMap::new() } else { self.peers()? };
+        let me = self.id()?;
+        let me = (!self.join).then_some(me);
+        Ok(Membership::of_voters(founders.into_keys().chain(me)))
     }
 
     #[cfg(feature = "mutants")]

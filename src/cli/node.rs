@@ -26,6 +26,12 @@ pub(super) struct Args {
     /// By which address it reaches every node: n1=ADDR,n2=ADDR,…
     #[arg(long, value_name = "ID=ADDR,…", value_delimiter = ',', value_parser = member)]
     cluster: Vec<(String, SocketAddr)>,
+    /// Waits to be added to a running cluster, instead of founding one with everybody in --cluster
+    #[arg(long)]
+    join: bool,
+    /// A snapshot is made after so many applied entries
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    snapshot_entries: u64,
     /// The leader's heartbeat interval, in milliseconds
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     heartbeat_ms: u64,
@@ -50,6 +56,8 @@ pub(super) fn main(args: Args) -> anyhow::Result<u8> {
         client: args.client,
         peer: args.peer,
         cluster,
+        join: args.join,
+        snapshot_entries: args.snapshot_entries,
         heartbeat: Duration::from_millis(args.heartbeat_ms),
         election: Duration::from_millis(args.election_ms),
         mutant: args.mutant,

@@ -6,7 +6,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::raft::NodeId;
+use crate::raft::{self, NodeId};
 use crate::server::Reply;
 
 /// Why a request did not reach the driver; nothing happened.
@@ -45,6 +45,32 @@ pub(super) fn reply(reply: Reply) -> Response<Full<Bytes>> {
         Reply::Overloaded => error(StatusCode::TOO_MANY_REQUESTS, "overloaded"),
         Reply::UnknownOutcome => error(StatusCode::SERVICE_UNAVAILABLE, "unknown-outcome"),
         Reply::NoQuorum => error(StatusCode::SERVICE_UNAVAILABLE, "no-quorum"),
+        Reply::Members(report) => json_answer(StatusCode::OK, &json!(report)),
+        Reply::Refused(refusal) => detailed(StatusCode::CONFLICT, "change-refused", &why(refusal)),
+        Reply::NoAddress(id) => {
+            let detail = format!("{id} is not known here: say where it receives messages");
+            detailed(StatusCode::BAD_REQUEST, "no-address", &detail)
+        }
+        Reply::Transferred => json_answer(StatusCode::OK, &json!({ "transferred": true })),
+        Reply::NotTransferred => {
+            let detail =
+                "this node still leads: the other one is no voter, is not heard from, or lacks too much";
+            detailed(StatusCode::CONFLICT, "not-transferred", detail)
+        }
+    }
+}
+
+fn why(refusal: raft::Refusal) -> String {
+    match refusal {
+        raft::Refusal::Empty => "it changes nothing".to_owned(),
+        raft::Refusal::Pending => "another change is not complete; try again when it is".to_owned(),
+        raft::Refusal::TooEarly => "this leader has committed nothing yet; try again in a moment".to_owned(),
+        raft::Refusal::Member(id) => format!("{id} is a member already"),
+        raft::Refusal::NotMember(id) => format!("{id} is no member, or no learner that could be promoted"),
+        raft::Refusal::Behind(id) => {
+            format!("{id} lacks too much of the log; try again when it has caught up")
+        }
+        raft::Refusal::NoVoter => "nobody would be left to vote".to_owned(),
     }
 }
 

@@ -7,16 +7,22 @@
 //! | `DELETE /kv/{key}` | 200 |
 //! | `GET /kv?prefix={prefix}` | 200 and `{"entries":[[key,value],…]}`, ascending, all of one moment; `?consistency=` as above |
 //! | `GET /status` | 200 and a JSON object |
+//! | `GET /members` | 200 and `{"voters":[…],"outgoing":[…],"learners":[…],…}`, as this node has them |
+//! | `POST /members` | `{"add":{"n4":"127.0.0.1:7004"},"promote":["n4"],"remove":["n1"]}`, any of them; 200 as for a write when the change is complete |
+//! | `POST /leader` | `{"to":"n2"}` or `{}`; 200 when this node leads no longer |
 //!
 //! Keys are percent-encoded and may contain slashes; values are raw bodies, and percent-encoded in listings. A write answers
 //! `{"index":…,"term":…,"matched":…}`; a compare-and-set that did not match is an answer like any other. Errors are
 //! `{"error":…}`: 421 `not-leader`, 429 `overloaded` and all other 4xx mean that nothing happened; 503 `unknown-outcome` means
-//! that a write may or may not take effect, now or later; 503 `no-quorum` means that a read was not answered.
+//! that a write may or may not take effect, now or later; 503 `no-quorum` means that a read was not answered. New members are
+//! added as learners, whose address may be left out where every node knows it; a learner that lacks too much of the log
+//! is not promoted (409 `change-refused`).
 //!
 //! # What it does not do
 //! Forward requests to the leader, or retry them: a client must know which node did what.
 
 mod answer;
+mod control;
 mod route;
 
 use std::convert::Infallible;
@@ -50,6 +56,8 @@ const MAX_CONNECTIONS: usize = 900;
 pub(crate) const MAX_VALUE_BYTES: usize = 1 << 20;
 /// The longest key.
 pub(crate) const MAX_KEY_BYTES: usize = 1 << 10;
+/// The longest order of an operator.
+const MAX_CONTROL_BYTES: usize = 64 << 10;
 /// The pause after an accept that failed for lack of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -104,6 +112,9 @@ async fn operation(request: HttpRequest<Incoming>) -> Result<Operation, Refusal>
         Route::List { prefix, local: false } => return Ok(Operation::Read(Query::Prefix(prefix))),
         Route::List { prefix, local: true } => return Ok(Operation::ReadLocal(Query::Prefix(prefix))),
         Route::Status => return Ok(Operation::Status),
+        Route::Members => return Ok(Operation::Members),
+        Route::Change => return control::change(&small_body(request.into_body()).await?),
+        Route::Transfer => return control::transfer(&small_body(request.into_body()).await?),
     };
     Ok(match verb {
         Verb::Get { local: false } => Operation::Read(Query::Key(key)),
@@ -116,7 +127,15 @@ async fn operation(request: HttpRequest<Incoming>) -> Result<Operation, Refusal>
 }
 
 async fn value(body: Incoming) -> Result<Bytes, Refusal> {
-    match Limited::new(body, MAX_VALUE_BYTES).collect().await {
+    limited(body, MAX_VALUE_BYTES).await
+}
+
+async fn small_body(body: Incoming) -> Result<Bytes, Refusal> {
+    limited(body, MAX_CONTROL_BYTES).await
+}
+
+async fn limited(body: Incoming, limit_bytes: usize) -> Result<Bytes, Refusal> {
+    match Limited::new(body, limit_bytes).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Refusal::ValueTooLarge),
         Err(_) => Err(Refusal::BrokenBody),
@@ -126,8 +145,10 @@ async fn value(body: Incoming) -> Result<Bytes, Refusal> {
 /// Hands the operation to the driver and waits for its reply. A request that the driver never took did nothing.
 async fn perform(operation: Operation, requests: Sender<Request>) -> Reply {
     let lost = match operation {
-        Operation::Write(_) => Reply::UnknownOutcome,
-        Operation::Read(_) | Operation::ReadLocal(_) | Operation::Status => Reply::NoQuorum,
+        Operation::Write(_) | Operation::Change(_) | Operation::Transfer(_) => Reply::UnknownOutcome,
+        Operation::Read(_) | Operation::ReadLocal(_) | Operation::Status | Operation::Members => {
+            Reply::NoQuorum
+        }
     };
     let (reply, replied) = oneshot::channel();
     match requests.try_send(Request { operation, reply }) {

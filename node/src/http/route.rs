@@ -11,6 +11,9 @@ use crate::machine::Expected;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route {
     Status,
+    Members,
+    Change,
+    Transfer,
     Key { key: Bytes, verb: Verb },
     List { prefix: Bytes, local: bool },
 }
@@ -28,7 +31,10 @@ pub(super) fn route(method: &Method, uri: &Uri) -> Result<Route, Refusal> {
     let query = uri.query().unwrap_or_default();
     match uri.path() {
         "/status" | "/kv" if method != Method::GET => return Err(Refusal::Method { allow: "GET" }),
+        "/leader" if method != Method::POST => return Err(Refusal::Method { allow: "POST" }),
         "/status" => return Ok(Route::Status),
+        "/leader" => return Ok(Route::Transfer),
+        "/members" => return members(method),
         "/kv" => return list(query),
         _ => {}
     }
@@ -42,6 +48,14 @@ pub(super) fn route(method: &Method, uri: &Uri) -> Result<Route, Refusal> {
         _ => return Err(Refusal::Method { allow: "GET, PUT, DELETE" }),
     };
     Ok(Route::Key { key: key(encoded)?, verb })
+}
+
+fn members(method: &Method) -> Result<Route, Refusal> {
+    match *method {
+        Method::GET => Ok(Route::Members),
+        Method::POST => Ok(Route::Change),
+        _ => Err(Refusal::Method { allow: "GET, POST" }),
+    }
 }
 
 fn list(query: &str) -> Result<Route, Refusal> {

@@ -22,7 +22,7 @@ impl Core {
     /// Somebody in a later term asks for a vote while this node knows that the leader works. That must not even change
     /// the term.
     pub(super) fn is_disruption(&self, body: &Body) -> bool {
-        matches!(body, Body::PreVote { .. } | Body::Vote { .. }) && self.leader_is_alive()
+        matches!(body, Body::PreVote { .. } | Body::Vote { transferred: false, .. }) && self.leader_is_alive()
     }
 
     fn leader_is_alive(&self) -> bool {
@@ -49,11 +49,20 @@ impl Core {
         self.leader = leader;
     }
 
+    /// Voters miss a leader. So does one whose removal is not committed: it may have entries that the others need, and be the only
+    /// one whom they can elect (thesis, section 4.2.2).
+    pub(super) fn may_campaign(&self) -> bool {
+        let (log, me) = (&self.log, self.config.id);
+        log.members().votes(me) || log.members_at(self.commit).votes(me)
+    }
+
     pub(super) fn ask_for_pre_votes(&mut self) {
         self.role = Role::PreCandidate { granted: BTreeSet::from([self.config.id]) };
         self.leader = None;
         self.reset_election_deadline();
-        self.send_to_peers(&Body::PreVote { last: self.log.last() });
+        for voter in self.other_voters() {
+            self.send(voter, Body::PreVote { last: self.log.last() });
+        }
         self.campaign_if_welcome();
     }
 
@@ -71,23 +80,29 @@ impl Core {
 
     fn campaign_if_welcome(&mut self) {
         if let Role::PreCandidate { granted } = &self.role
-            && self.config.voters.agree(|id| granted.contains(&id))
+            && self.log.members().agree(|id| granted.contains(&id))
         {
-            self.campaign();
+            self.campaign(false);
         }
     }
 
-    /// Starts a term and asks for votes. The questions wait until term and own vote are durable: a node that forgot
+    /// Starts a term and asks for votes, on its own or because the leader hands over. The questions wait until term and own vote are durable: a node that forgot
     /// its campaign could win the same term twice, with different logs.
-    fn campaign(&mut self) {
+    pub(super) fn campaign(&mut self, transferred: bool) {
         let term = self.hard_state.term.next();
         self.set_hard_state(HardState { term, vote: Some(self.config.id) });
         self.role = Role::Candidate { granted: BTreeSet::new() };
         self.reset_election_deadline();
-        let peers: Vec<NodeId> = self.peers().collect();
-        for peer in peers {
-            self.send_when_durable(peer, Body::Vote { last: self.log.last() });
+        self.leader = None;
+        for voter in self.other_voters() {
+            self.send_when_durable(voter, Body::Vote { last: self.log.last(), transferred });
         }
+    }
+
+    fn other_voters(&self) -> BTreeSet<NodeId> {
+        let mut voters = self.log.members().all_voters();
+        voters.remove(&self.config.id);
+        voters
     }
 
     pub(super) fn on_vote(&mut self, from: NodeId, last: LogPosition) {
@@ -110,7 +125,7 @@ impl Core {
 
     pub(super) fn lead_if_elected(&mut self) {
         if let Role::Candidate { granted } = &self.role
-            && self.config.voters.agree(|id| granted.contains(&id))
+            && self.log.members().agree(|id| granted.contains(&id))
         {
             self.become_leader();
         }

@@ -7,7 +7,7 @@ use crate::mutant::mutant;
 
 impl Core {
     /// Accepts `from` as the leader of the current term.
-    fn follow(&mut self, from: NodeId) {
+    pub(super) fn follow(&mut self, from: NodeId) {
         assert!(!matches!(self.role, Role::Leader(_)), "invariant: a term has one leader (election safety)");
         self.become_follower(Some(from));
         self.leader_heard = self.now;
@@ -31,9 +31,11 @@ impl Core {
         if !self.has_previous(append.previous) {
             return self.reject_append(from, append.previous);
         }
-        let matched = Index(append.previous.index.0 + append.entries.len() as u64);
-        for entry in append.entries {
-            self.store(entry);
+        let base = self.log.base().index;
+        // What the snapshot stands for is committed, so the leader has the same.
+        let matched = Index(append.previous.index.0 + append.entries.len() as u64).max(base);
+        for entry in append.entries.into_iter().filter(|entry| entry.index > base) {
+            self.store_entry(entry);
         }
         // Entries after `matched` have not been compared with the leader's log and may conflict with it.
         self.commit = self.commit.max(append.commit.min(matched));
@@ -44,7 +46,7 @@ impl Core {
         if mutant!(self.config, B5) {
             return previous.index <= self.log.last_index();
         }
-        self.log.term_at(previous.index) == Some(previous.term)
+        previous.index < self.log.base().index || self.log.term_at(previous.index) == Some(previous.term)
     }
 
     fn reject_append(&mut self, from: NodeId, previous: LogPosition) {
@@ -55,7 +57,7 @@ impl Core {
 
     /// Appends an entry unless it is there already. Only a conflict removes anything: a late append must not cut off what
     /// a newer one brought.
-    fn store(&mut self, entry: Entry) {
+    fn store_entry(&mut self, entry: Entry) {
         match self.log.term_at(entry.index) {
             Some(term) if term == entry.term => return,
             Some(_) => {

@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 
+use super::membership::{Change, Refusal};
 use super::message::Message;
-use super::quorum::Voters;
-use super::types::{Entry, HardState, Index, IoId, Jitter, LogPosition, Millis, NodeId, RequestId, Term};
+use super::types::{
+    Entry, HardState, Index, IoId, Jitter, LogPosition, Millis, NodeId, RequestId, Snapshot, Term,
+};
 
 /// Bounds on batches and queues.
 #[derive(Clone, Copy, Debug)]
@@ -23,29 +25,41 @@ pub struct Limits {
     pub pending_reads: usize,
     /// Read rounds that wait for a majority.
     pub read_rounds: usize,
+    /// Bytes of a snapshot in one message.
+    pub chunk_bytes: usize,
+    /// Entries before a snapshot that stay in the log, for followers that are only a little behind.
+    pub retained_entries: u64,
+    /// Entries that a learner may lack when it becomes a voter.
+    pub promotion_lag: u64,
+}
+
+impl Limits {
+    /// The usual bounds.
+    pub const DEFAULT: Self = Self {
+        append_bytes: 1 << 20,
+        inflight_messages: 64,
+        inflight_bytes: 4 << 20,
+        pending_proposals: 10_000,
+        pending_bytes: 64 << 20,
+        pending_reads: 10_000,
+        read_rounds: 4,
+        chunk_bytes: 256 << 10,
+        retained_entries: 4096,
+        promotion_lag: 256,
+    };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            append_bytes: 1 << 20,
-            inflight_messages: 64,
-            inflight_bytes: 4 << 20,
-            pending_proposals: 10_000,
-            pending_bytes: 64 << 20,
-            pending_reads: 10_000,
-            read_rounds: 4,
-        }
+        Self::DEFAULT
     }
 }
 
-/// What a node is told about itself and its cluster.
+/// What a node is told about itself.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// This node.
     pub id: NodeId,
-    /// The voting members, this node among them.
-    pub voters: Voters,
     /// How often a leader gives a sign of life.
     pub heartbeat: Millis,
     /// The shortest silence after which a follower asks for votes; the longest is twice as long.
@@ -59,10 +73,9 @@ pub struct Config {
 
 impl Config {
     /// A correct node with the usual bounds.
-    pub fn new(id: NodeId, voters: Voters, heartbeat: Millis, election: Millis) -> Self {
+    pub fn new(id: NodeId, heartbeat: Millis, election: Millis) -> Self {
         Self {
             id,
-            voters,
             heartbeat,
             election,
             limits: Limits::default(),
@@ -101,19 +114,46 @@ pub enum Input {
         /// How to name the client in the answer.
         request: RequestId,
     },
+    /// An operator wants other members. Answered as a proposal is, when the change is complete.
+    Change {
+        /// How to name the operator in the answer.
+        request: RequestId,
+        /// The change.
+        change: Change,
+    },
+    /// An operator wants another leader.
+    Transfer {
+        /// How to name the operator in the answer.
+        request: RequestId,
+        /// Which; the one with the longest log if nobody is named.
+        to: Option<NodeId>,
+    },
+    /// The state after everything that was handed out for applying, encoded.
+    Snapshot {
+        /// The last index that was applied to it.
+        applied: Index,
+        /// The encoded state.
+        state: Bytes,
+    },
+    /// The snapshot that was handed out to be stored, up to this entry, is durable.
+    Stored(LogPosition),
 }
 
 /// One write to stable storage; the parts are durable together or not at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Persist {
     /// The name to report back.
     pub io: IoId,
     /// New term and vote, when they changed.
     pub hard_state: Option<HardState>,
+    /// Forget all stored entries: the log begins anew after this one, with which the stored snapshot ends.
+    pub begin_after: Option<LogPosition>,
     /// Forget the stored entries from here on, before appending.
     pub truncate_from: Option<Index>,
     /// Entries to append.
     pub entries: Vec<Entry>,
+    /// Entries up to here may be forgotten: a durable snapshot stands for them.
+    pub compact_to: Option<Index>,
 }
 
 /// A committed entry, and the request that waits for its result.
@@ -138,6 +178,12 @@ pub enum Answer {
     UnknownOutcome,
     /// The read could not be confirmed by a majority.
     NoQuorum,
+    /// Nothing happened: the change does not fit the members, or not now.
+    Refused(Refusal),
+    /// This node leads no longer, as was asked for.
+    Transferred,
+    /// This node still leads: the other one did not take over in time, or cannot.
+    NotTransferred,
     /// The wrong acknowledgement of mutant B6: appended here, not committed.
     #[cfg(feature = "mutants")]
     Appended(Index),
@@ -150,6 +196,10 @@ pub struct Effects {
     pub persist: Option<Persist>,
     /// Send these messages; losing some is allowed.
     pub messages: Vec<(NodeId, Message)>,
+    /// Begin to make this snapshot durable, and report it with [`Input::Stored`]. There is one at a time.
+    pub store: Option<Snapshot>,
+    /// Replace the applied state by this one, which is durable.
+    pub install: Option<Snapshot>,
     /// Apply these entries.
     pub committed: Vec<Committed>,
     /// Answer these requests.
@@ -184,4 +234,6 @@ pub struct Status {
     pub applied: Index,
     /// End of the log.
     pub last: LogPosition,
+    /// The entry up to which a snapshot stands for the log.
+    pub base: LogPosition,
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::message::{AppendReply, Body};
-use super::progress::Progress;
+use super::membership::majority;
+use super::message::{AppendReply, Body, Message};
+use super::progress::{Progress, Source};
 use super::reads::Reads;
+use super::transfer::Handover;
 use super::types::{Entry, Index, LogPosition, Millis, NodeId, Payload, RequestId, Round};
 use super::{Answer, Core, Role};
 use crate::mutant::mutant;
@@ -14,13 +16,19 @@ use crate::mutant::mutant;
 /// What a leader remembers; gone when its term ends.
 #[derive(Clone, Debug)]
 pub(super) struct Leadership {
-    /// Its view of every other voter.
+    /// Its view of every other member.
     pub(super) progress: BTreeMap<NodeId, Progress>,
     /// How far its own log is durable. A leader is only one more follower of itself: it must not count what it has not
     /// stored (thesis, section 10.2.1).
     pub(super) own_durable: Index,
     /// Reads and their rounds.
     pub(super) reads: Reads,
+    /// Who asked for the change of members that is under way.
+    pub(super) change: Option<RequestId>,
+    /// The hand-over that is under way.
+    pub(super) handover: Option<Handover>,
+    /// Snapshots that were begun to be sent.
+    transfers: u64,
     last_heartbeat: Millis,
     /// Requests by the entry that carries them. The term is part of the key: another leader's entry at the same index
     /// is not an answer.
@@ -45,18 +53,32 @@ impl Leadership {
 
 impl Core {
     pub(super) fn become_leader(&mut self) {
-        let (last, now) = (self.log.last_index(), self.now);
-        let progress = self.peers().map(|peer| (peer, Progress::new(last, now))).collect();
         self.role = Role::Leader(Box::new(Leadership {
-            progress,
+            progress: BTreeMap::new(),
             own_durable: Index(0),
             reads: Reads::default(),
-            last_heartbeat: now,
+            change: None,
+            handover: None,
+            transfers: 0,
+            last_heartbeat: self.now,
             proposals: BTreeMap::new(),
             proposal_bytes: 0,
         }));
         self.leader = Some(self.config.id);
+        self.watch_members();
         self.log.append(self.hard_state.term, Payload::Noop);
+    }
+
+    /// Keeps a view of everybody who gets the log, and of nobody else.
+    pub(super) fn watch_members(&mut self) {
+        let peers: Vec<NodeId> = self.peers().collect();
+        let (last, now) = (self.log.last_index(), self.now);
+        if let Role::Leader(leadership) = &mut self.role {
+            leadership.progress.retain(|peer, _| peers.contains(peer));
+            for peer in peers {
+                leadership.progress.entry(peer).or_insert_with(|| Progress::new(last, now));
+            }
+        }
     }
 
     /// Answers everything that waits for a leadership that has ended.
@@ -67,6 +89,12 @@ impl Core {
         for request in leadership.reads.into_requests() {
             self.outbox.answer(request, Answer::NoQuorum);
         }
+        if let Some(request) = leadership.change {
+            self.outbox.answer(request, Answer::UnknownOutcome);
+        }
+        if let Some(handover) = leadership.handover {
+            self.outbox.answer(handover.request, Answer::Transferred);
+        }
     }
 
     pub(super) fn propose(&mut self, request: RequestId, command: Bytes) {
@@ -75,7 +103,9 @@ impl Core {
         };
         let size_bytes = command.len();
         let limits = &self.config.limits;
-        let too_many = leadership.proposals.len() >= limits.pending_proposals;
+        // Entries that come after those of the next leader's log would be lost with the leadership.
+        let too_many =
+            leadership.proposals.len() >= limits.pending_proposals || leadership.handover.is_some();
         if too_many || leadership.proposal_bytes + size_bytes > limits.pending_bytes {
             return self.outbox.answer(request, Answer::Overloaded);
         }
@@ -109,7 +139,7 @@ impl Core {
         };
         let (me, now, patience) = (self.config.id, self.now, Millis(2 * self.config.election.0));
         let alive = |id: NodeId| id == me || now.since(leadership.progress[&id].heard) < patience;
-        if !self.config.voters.agree(alive) {
+        if !self.log.members().agree(alive) {
             return self.become_follower(None);
         }
         if now.since(leadership.last_heartbeat) >= self.config.heartbeat {
@@ -117,6 +147,7 @@ impl Core {
             self.send_heartbeats();
             self.follow_up_heartbeats();
         }
+        self.give_up_late_handover();
     }
 
     /// Sends a heartbeat with the latest read round to every follower.
@@ -138,33 +169,31 @@ impl Core {
     }
 
     fn follow_up_heartbeats(&mut self) {
-        let Role::Leader(leadership) = &mut self.role else {
-            return;
-        };
-        let mut appends = Vec::new();
-        for (&peer, progress) in &mut leadership.progress {
-            if let Some(append) = progress.after_heartbeat(&self.log, self.commit) {
-                appends.push((peer, Body::Append(append)));
-            }
-        }
-        for (peer, append) in appends {
-            self.send(peer, append);
-        }
+        self.send_to_followers(|progress, source, _, out| out.extend(progress.after_heartbeat(source)));
     }
 
     /// Sends every follower what it may get.
     pub(super) fn replicate(&mut self) {
+        self.send_to_followers(|progress, source, transfers, out| {
+            out.extend(std::iter::from_fn(|| progress.next_message(source, transfers)));
+        });
+    }
+
+    /// Sends every follower what `say` puts out for it.
+    fn send_to_followers(&mut self, say: impl Fn(&mut Progress, Source<'_>, &mut u64, &mut Vec<Body>)) {
         let Role::Leader(leadership) = &mut self.role else {
             return;
         };
-        let mut appends = Vec::new();
-        for (&peer, progress) in &mut leadership.progress {
-            while let Some(append) = progress.next_append(&self.log, self.commit, &self.config.limits) {
-                appends.push((peer, Body::Append(append)));
+        let Leadership { progress, transfers, .. } = &mut **leadership;
+        let snapshot = self.snapshots.latest();
+        let source = Source { log: &self.log, commit: self.commit, snapshot, limits: &self.config.limits };
+        let term = self.hard_state.term;
+        let mut bodies = Vec::new();
+        for (&peer, progress) in progress {
+            say(progress, source, transfers, &mut bodies);
+            for body in bodies.drain(..) {
+                self.outbox.send(peer, Message { term, body });
             }
-        }
-        for (peer, append) in appends {
-            self.send(peer, append);
         }
     }
 
@@ -180,6 +209,7 @@ impl Core {
                 assert!(matched <= self.log.last_index(), "invariant: followers have what this leader sent");
                 if progress.accepted(matched) {
                     self.advance_commit();
+                    self.hand_over_if_ready();
                 }
             }
             AppendReply::Rejected { previous, hint } => {
@@ -202,11 +232,13 @@ impl Core {
         let Role::Leader(leadership) = &self.role else {
             return;
         };
-        let voters = &self.config.voters;
-        let needed = if mutant!(self.config, B14) { (voters.count() / 2).max(1) } else { voters.majority() };
+        let wrong = mutant!(self.config, B14);
+        let needed = |voters: usize| if wrong { (voters / 2).max(1) } else { majority(voters) };
         let durable =
             |id: NodeId| leadership.progress.get(&id).map_or(leadership.own_durable, |peer| peer.matched);
-        let stored = voters.reached_by(needed, durable);
+        let Some(stored) = self.log.members().reached_by(needed, durable) else {
+            return;
+        };
         if stored > self.commit && self.log.term_at(stored) == Some(self.hard_state.term) {
             self.commit = stored;
         }

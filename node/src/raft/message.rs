@@ -3,6 +3,9 @@
 //! Every message carries the sender's current term, and a higher term always makes the receiver step down (Raft,
 //! section 5.1), with one exception: vote requests while a leader is alive (thesis, section 4.2.3).
 
+use bytes::Bytes;
+
+use super::membership::Membership;
 use super::types::{Entry, Index, LogPosition, Round, Term};
 
 /// One message; who sent it is known from the connection it came on.
@@ -31,6 +34,8 @@ pub enum Body {
     Vote {
         /// End of the candidate's log.
         last: LogPosition,
+        /// The leader asked for this election, so it must not protect itself (thesis, section 4.2.3).
+        transferred: bool,
     },
     /// Answer to [`Body::Vote`]; a grant is sent only after the vote is durable.
     VoteReply {
@@ -53,6 +58,17 @@ pub enum Body {
         /// The round of the heartbeat.
         round: Round,
     },
+    /// A part of a snapshot, for a follower that lacks what the leader no longer has (`InstallSnapshot`).
+    Chunk(Chunk),
+    /// Answer to [`Body::Chunk`] until the snapshot is whole; then an [`AppendReply::Accepted`] tells that it is stored.
+    ChunkReply {
+        /// The transfer of the chunk.
+        transfer: u64,
+        /// Bytes that have arrived: the offset of the next chunk.
+        received: u64,
+    },
+    /// "Start an election now": the leader hands over (thesis, section 3.10).
+    TimeoutNow,
     /// Answer to any request of an older term; the message's term says it all.
     Outdated,
 }
@@ -60,7 +76,14 @@ pub enum Body {
 impl Body {
     /// Whether the sender expects an answer.
     pub(crate) fn is_request(&self) -> bool {
-        matches!(self, Body::PreVote { .. } | Body::Vote { .. } | Body::Append(_) | Body::Heartbeat { .. })
+        matches!(
+            self,
+            Body::PreVote { .. }
+                | Body::Vote { .. }
+                | Body::Append(_)
+                | Body::Heartbeat { .. }
+                | Body::Chunk(_)
+        )
     }
 }
 
@@ -73,6 +96,25 @@ pub struct Append {
     pub entries: Vec<Entry>,
     /// The leader's commit index.
     pub commit: Index,
+}
+
+/// A part of a snapshot. Every part says what the whole is, so that the first to arrive begins the transfer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Which transfer of this leadership; parts of different transfers are never put together.
+    pub transfer: u64,
+    /// The last entry that the snapshot stands for.
+    pub last: LogPosition,
+    /// The members after that entry.
+    pub members: Membership,
+    /// Size of the whole state in bytes.
+    pub size_bytes: u64,
+    /// CRC-32 of the whole state.
+    pub checksum: u32,
+    /// Where this part begins.
+    pub offset: u64,
+    /// The part.
+    pub data: Bytes,
 }
 
 /// What a follower says to an append.

@@ -17,20 +17,23 @@
 //! "unknown" when the leadership ends first; never with "failed" once it is in the log.
 //!
 //! # What it does not do
-//! Compaction, membership change and client sessions.
+//! Client sessions: they are a part of the state machine.
 //!
-//! Start reading at [`Core::step`], then `election`, `follower`, `leader`, `reads`.
+//! Start reading at [`Core::step`], then `election`, `follower`, `leader`, `reads`, `changes`, `snapshots`, `transfer`.
 
+mod changes;
 mod election;
 mod follower;
 mod interface;
 mod leader;
 mod log;
+mod membership;
 mod message;
 mod outbox;
 mod progress;
-mod quorum;
 mod reads;
+mod snapshots;
+mod transfer;
 mod types;
 
 use std::collections::BTreeSet;
@@ -38,12 +41,13 @@ use std::collections::BTreeSet;
 pub use self::interface::{Answer, Committed, Config, Effects, Input, Limits, Persist, RoleName, Status};
 use self::leader::Leadership;
 pub use self::log::Log;
-pub use self::message::{Append, AppendReply, Body, Message};
+pub use self::membership::{Change, Membership, Refusal};
+pub use self::message::{Append, AppendReply, Body, Chunk, Message};
 use self::outbox::Outbox;
-pub use self::quorum::Voters;
+use self::snapshots::Snapshots;
 pub use self::types::{
     Entry, HardState, Index, IoId, Jitter, LogPosition, Millis, NODE_ID_BYTES, NodeId, Payload, RequestId,
-    Round, Term,
+    Round, Snapshot, Term,
 };
 
 #[derive(Clone, Debug)]
@@ -61,6 +65,7 @@ pub struct Core {
     /// Term and vote in memory; what is durable lags behind by the writes in flight.
     hard_state: HardState,
     log: Log,
+    snapshots: Snapshots,
     commit: Index,
     applied: Index,
     role: Role,
@@ -77,12 +82,21 @@ pub struct Core {
 }
 
 impl Core {
-    /// A node with what its storage gave back; empty for a new node.
+    /// A node with what its storage gave back; a new node has an empty log that names the first members, or nobody if it waits
+    /// to be added. A log that begins after a snapshot comes with it.
     ///
     /// # Panics
-    /// When the configuration does not list this node, or the log is newer than the term.
-    pub fn new(config: Config, hard_state: HardState, log: Log, now: Millis, jitter: Jitter) -> Self {
-        assert!(config.voters.contains(config.id), "invariant: a node is a member of its cluster");
+    /// When the log is newer than the term, or begins later than the snapshot.
+    pub fn new(
+        config: Config,
+        hard_state: HardState,
+        log: Log,
+        snapshot: Option<Snapshot>,
+        now: Millis,
+        jitter: Jitter,
+    ) -> Self {
+        let applied = snapshot.as_ref().map_or(LogPosition::default(), |snapshot| snapshot.last);
+        assert!(log.base().index <= applied.index, "invariant: a snapshot stands for what the log lacks");
         assert!(
             log.last().term <= hard_state.term,
             "invariant: the term is stored before entries of that term"
@@ -91,8 +105,9 @@ impl Core {
             config,
             hard_state,
             log,
-            commit: Index(0),
-            applied: Index(0),
+            snapshots: Snapshots::recovered(snapshot),
+            commit: applied.index,
+            applied: applied.index,
             role: Role::Follower,
             leader: None,
             leader_heard: now,
@@ -113,9 +128,11 @@ impl Core {
             self.take(input);
         }
         self.apply();
+        self.complete_change();
         self.answer_reads();
         self.open_read_round();
         self.replicate();
+        self.leave_if_removed();
         self.write();
         self.outbox.release();
         self.outbox.take()
@@ -130,7 +147,8 @@ impl Core {
             Role::Leader(_) => RoleName::Leader,
         };
         let (term, leader) = (self.hard_state.term, self.leader);
-        Status { role, term, leader, commit: self.commit, applied: self.applied, last: self.log.last() }
+        let (last, base) = (self.log.last(), self.log.base());
+        Status { role, term, leader, commit: self.commit, applied: self.applied, last, base }
     }
 
     /// The log in memory.
@@ -150,6 +168,10 @@ impl Core {
             Input::Persisted(io) => self.persisted(io),
             Input::Propose { request, command } => self.propose(request, command),
             Input::Read { request } => self.read(request),
+            Input::Change { request, change } => self.change(request, &change),
+            Input::Transfer { request, to } => self.transfer(request, to),
+            Input::Snapshot { applied, state } => self.snapshot(applied, state),
+            Input::Stored(last) => self.stored(last),
         }
     }
 
@@ -161,7 +183,7 @@ impl Core {
             return self.lead();
         }
         // A process that was stopped cannot tell the leader's silence from its own.
-        if gap >= self.config.election {
+        if gap >= self.config.election || !self.may_campaign() {
             return self.reset_election_deadline();
         }
         if self.now >= self.election_deadline {
@@ -170,7 +192,9 @@ impl Core {
     }
 
     fn receive(&mut self, from: NodeId, message: Message) {
-        if from == self.config.id || !self.config.voters.contains(from) {
+        // Whoever speaks is heard, also if this node does not know it as a member: it may lack the entry that says so (thesis,
+        // section 4.1). Only answers of members count.
+        if from == self.config.id {
             return;
         }
         if message.term > self.hard_state.term {
@@ -195,12 +219,15 @@ impl Core {
         match body {
             Body::PreVote { last } => self.on_pre_vote(from, last),
             Body::PreVoteReply { granted } => self.on_pre_vote_reply(from, granted),
-            Body::Vote { last } => self.on_vote(from, last),
+            Body::Vote { last, .. } => self.on_vote(from, last),
             Body::VoteReply { granted } => self.on_vote_reply(from, granted),
             Body::Append(append) => self.on_append(from, append),
             Body::AppendReply(reply) => self.on_append_reply(from, reply),
             Body::Heartbeat { commit, round } => self.on_heartbeat(from, commit, round),
             Body::HeartbeatReply { round } => self.on_heartbeat_reply(from, round),
+            Body::Chunk(chunk) => self.on_chunk(from, chunk),
+            Body::ChunkReply { transfer, received } => self.on_chunk_reply(from, transfer, received),
+            Body::TimeoutNow => self.on_timeout_now(from),
             Body::Outdated => {}
         }
     }
@@ -215,19 +242,14 @@ impl Core {
         self.outbox.hold(to, message, self.log.has_unwritten());
     }
 
-    fn send_to_peers(&mut self, body: &Body) {
-        let peers: Vec<NodeId> = self.peers().collect();
-        for peer in peers {
-            self.send(peer, body.clone());
-        }
-    }
-
-    fn peers(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.config.voters.iter().filter(|&id| id != self.config.id)
+    /// Everybody else who gets the log.
+    fn peers(&self) -> impl Iterator<Item = NodeId> + use<> {
+        let me = self.config.id;
+        self.log.members().members().into_iter().filter(move |&id| id != me)
     }
 
     fn write(&mut self) {
-        if self.log.has_unwritten() || self.outbox.has_hard_state() {
+        if self.log.has_unwritten() || self.outbox.has_changes() {
             let unwritten = self.log.take_unwritten();
             self.outbox.persist(self.hard_state, self.log.last_index(), unwritten);
         }
@@ -256,7 +278,7 @@ impl Core {
             self.applied = self.applied.next();
             let entry =
                 self.log.get(self.applied).expect("invariant: a committed entry is in the log").clone();
-            let request = self.take_proposal(&entry);
+            let request = self.take_proposal(&entry).or_else(|| self.take_change(&entry));
             self.outbox.commit(Committed { entry, request });
         }
     }

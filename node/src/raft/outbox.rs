@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::log::Unwritten;
 use super::message::{Body, Message};
-use super::types::{HardState, Index, IoId, NodeId};
+use super::types::{HardState, Index, IoId, NodeId, Snapshot};
 use super::{Answer, AppendReply, Committed, Effects, Persist, RequestId};
 
 /// A message that waits until the write with this sequence number is durable.
@@ -26,6 +26,7 @@ pub(crate) struct Outbox {
     issued: u64,
     durable: u64,
     hard_state_changed: bool,
+    compact_to: Option<Index>,
 }
 
 impl Outbox {
@@ -45,9 +46,14 @@ impl Outbox {
         self.hard_state_changed = true;
     }
 
-    /// Whether term or vote wait to be written.
-    pub(crate) fn has_hard_state(&self) -> bool {
-        self.hard_state_changed
+    /// The stored log may forget what is before, and be told so in this step.
+    pub(crate) fn compacted(&mut self, to: Index) {
+        self.compact_to = Some(to);
+    }
+
+    /// Whether anything beside entries waits to be written.
+    pub(crate) fn has_changes(&self) -> bool {
+        self.hard_state_changed || self.compact_to.is_some()
     }
 
     /// Voids the promises of the term that ends.
@@ -59,11 +65,14 @@ impl Outbox {
     pub(crate) fn persist(&mut self, hard_state: HardState, last: Index, unwritten: Unwritten) {
         self.issued += 1;
         let changed = std::mem::take(&mut self.hard_state_changed);
+        let compact_to = self.compact_to.take();
         self.effects.persist = Some(Persist {
             io: IoId { sequence: self.issued, term: hard_state.term, last },
             hard_state: changed.then_some(hard_state),
+            begin_after: unwritten.begin_after,
             truncate_from: unwritten.truncate_from,
             entries: unwritten.entries,
+            compact_to,
         });
     }
 
@@ -84,6 +93,16 @@ impl Outbox {
                 self.send(held.to, held.message);
             }
         }
+    }
+
+    /// Hands a snapshot to the disk.
+    pub(crate) fn store(&mut self, snapshot: Snapshot) {
+        self.effects.store = Some(snapshot);
+    }
+
+    /// Hands a durable snapshot to the state machine.
+    pub(crate) fn install(&mut self, snapshot: Snapshot) {
+        self.effects.install = Some(snapshot);
     }
 
     /// Hands an entry to the state machine.

@@ -101,7 +101,9 @@ impl Core {
         }
         let (progress, latest) = (&leadership.progress, leadership.reads.latest);
         let round_of = |id: NodeId| progress.get(&id).map_or(latest, |peer| peer.confirmed);
-        let confirmed = self.config.voters.reached_by(self.config.voters.majority(), round_of);
+        let Some(confirmed) = self.log.members().reached(round_of) else {
+            return;
+        };
         while let Some(round) = leadership.reads.take_confirmed(confirmed) {
             assert!(round.index <= self.applied, "invariant: committed entries are applied before reads");
             for request in round.requests {

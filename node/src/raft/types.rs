@@ -7,6 +7,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::membership::Membership;
+
 /// An election period (Raft, section 5.1). Term 0 is the time before the first election.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Term(pub u64);
@@ -115,20 +117,22 @@ impl fmt::Debug for NodeId {
     }
 }
 
-/// What an entry carries. New kinds (sessions, membership) get new variants and new codes in the codec.
+/// What an entry carries. New kinds get new variants and new codes in the codec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
     /// Opens a leader's term, so that entries of earlier terms can be committed (Raft, section 8).
     Noop,
     /// A command of the state machine; the core never looks inside.
     Command(Bytes),
+    /// The members from this entry on, as soon as it is in a log.
+    Members(Membership),
 }
 
 impl Payload {
     /// The size of the carried bytes, for limits on batches and queues.
     pub fn size_bytes(&self) -> usize {
         match self {
-            Payload::Noop => 0,
+            Payload::Noop | Payload::Members(_) => 0,
             Payload::Command(command) => command.len(),
         }
     }
@@ -143,6 +147,17 @@ pub struct Entry {
     pub term: Term,
     /// What it carries.
     pub payload: Payload,
+}
+
+/// A state of the state machine that stands for the log up to an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The last entry that was applied to it.
+    pub last: LogPosition,
+    /// The members after that entry.
+    pub members: Membership,
+    /// The encoded state; the core never looks inside.
+    pub state: Bytes,
 }
 
 /// The end of a log, or the entry before an append. The order is the "at least as up-to-date" order of section 5.4.1:

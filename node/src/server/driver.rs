@@ -8,23 +8,28 @@
 //! The task wakes up once, lets every other task that is ready run, and then takes all that has arrived: one step, one write,
 //! one append per follower. Under load batches grow by themselves; without load nothing lingers.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
+use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
-use super::PeerSenders;
-use super::request::{Operation, Query, Reply, Request, StatusReport};
+use super::peers::Peers;
+use super::request::{MembersReport, Operation, Query, Reply, Request, StatusReport};
+use super::snapshots::SnapshotThread;
 use super::waiters::{Wait, Waiter, Waiters};
-use crate::chain::Chain;
+use crate::error::NodeError;
 use crate::events::EventLog;
 use crate::machine::{Command, Machine};
+use crate::options::Options;
 use crate::raft::{
-    Answer, Committed, Config, Core, Effects, Input, IoId, Jitter, Log, LogPosition, Millis, Payload,
-    RequestId, RoleName, Status,
+    Answer, Change, Committed, Config, Core, Effects, Index, Input, IoId, Jitter, Log, LogPosition,
+    Membership, Millis, NodeId, Payload, RequestId, RoleName, Snapshot, Status,
 };
 use crate::transport::Received;
 use crate::wal::{Recovered, WalThread};
@@ -41,6 +46,17 @@ pub(crate) struct Inbox {
     pub(crate) messages: Receiver<Received>,
     /// Reports of the log thread; there is at most one per write that was started.
     pub(crate) durable: UnboundedReceiver<IoId>,
+    /// Snapshots that are durable; there is at most one at a time.
+    pub(crate) stored: UnboundedReceiver<LogPosition>,
+}
+
+/// What the driver works with.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    pub(crate) wal: WalThread,
+    pub(crate) snapshots: SnapshotThread,
+    pub(crate) peers: Peers,
+    pub(crate) log: EventLog,
 }
 
 /// The owner of the node's state.
@@ -48,12 +64,17 @@ pub(crate) struct Inbox {
 pub(crate) struct Driver {
     core: Core,
     machine: Machine,
-    chain: Chain,
     waiters: Waiters,
     wal: WalThread,
-    peers: PeerSenders,
+    snapshots: SnapshotThread,
+    peers: Peers,
     log: EventLog,
     id: String,
+    snapshot_entries: u64,
+    /// What the last snapshot that was made stands for.
+    snapshot_at: Index,
+    /// The entry whose members the peers were learned from.
+    members_since: Index,
     mutant: Option<String>,
     started: Instant,
     next_tick: Instant,
@@ -63,34 +84,47 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
+    /// A driver that goes on from what was recovered; an empty log begins with the `founders`.
+    ///
+    /// # Errors
+    /// When the stored state cannot be read.
     pub(crate) fn new(
         config: Config,
-        mutant: Option<String>,
+        options: &Options,
         recovered: Recovered,
-        wal: WalThread,
-        peers: PeerSenders,
-        log: EventLog,
-    ) -> Self {
+        tools: Tools,
+    ) -> Result<Self, NodeError> {
         let id = config.id.to_string();
-        let entries = Log::recovered(recovered.entries);
-        let core = Core::new(config, recovered.hard_state, entries, Millis(0), jitter());
+        let Tools { wal, snapshots, peers, log } = tools;
+        let Recovered { hard_state, snapshot, entries } = recovered;
+        let machine = snapshot.as_ref().map_or(Ok(Machine::default()), |s| Machine::decode(s.state.clone()));
+        let machine = machine.map_err(|error| NodeError::State { reason: error.to_string() })?;
+        let (base, members) = match &snapshot {
+            Some(snapshot) => (snapshot.last, snapshot.members.clone()),
+            None => (LogPosition::default(), options.founders()?),
+        };
+        let entries = Log::recovered(base, members, entries);
+        let core = Core::new(config, hard_state, entries, snapshot, Millis(0), jitter());
         let (reported, started) = (core.status(), Instant::now());
         log.info("started", json!({ "term": reported.term.0, "last_index": reported.last.index.0 }));
-        Self {
+        Ok(Self {
             core,
-            machine: Machine::default(),
-            chain: Chain::default(),
+            machine,
             waiters: Waiters::default(),
             wal,
+            snapshots,
             peers,
             log,
             id,
-            mutant,
+            snapshot_entries: options.snapshot_entries.max(1),
+            snapshot_at: base.index,
+            members_since: Index(0),
+            mutant: options.mutant.clone(),
             started,
             next_tick: started + TICK,
             inputs: Vec::new(),
             reported,
-        }
+        })
     }
 
     /// Runs until the inbox is closed.
@@ -98,6 +132,7 @@ impl Driver {
         loop {
             tokio::select! {
                 Some(io) = inbox.durable.recv() => self.inputs.push(Input::Persisted(io)),
+                Some(last) = inbox.stored.recv() => self.inputs.push(Input::Stored(last)),
                 Some((from, message)) = inbox.messages.recv() => self.inputs.push(Input::Receive { from, message }),
                 Some(request) = inbox.requests.recv() => self.admit(request),
                 () = sleep_until(self.next_tick) => {}
@@ -109,6 +144,8 @@ impl Driver {
             let now = Millis(self.started.elapsed().as_millis() as u64);
             let effects = self.core.step(now, inputs);
             self.perform(effects);
+            self.learn_members();
+            self.take_snapshot();
             self.report();
         }
     }
@@ -148,6 +185,12 @@ impl Driver {
                 let request = self.waiters.add(Wait::Read(query), reply);
                 self.inputs.push(Input::Read { request });
             }
+            Operation::Change(change) => self.change(change, reply),
+            Operation::Transfer(to) => {
+                let request = self.waiters.add(Wait::Write, reply);
+                self.inputs.push(Input::Transfer { request, to });
+            }
+            Operation::Members => drop(reply.send(Reply::Members(Box::new(self.members_report())))),
             Operation::ReadLocal(query) => drop(reply.send(self.look_up(&query))),
             Operation::Status => drop(reply.send(Reply::Status(Box::new(self.status_report())))),
         }
@@ -158,9 +201,13 @@ impl Driver {
             self.wal.write(write);
         }
         for (to, message) in effects.messages {
-            if let Some((_, peer)) = self.peers.iter().find(|(id, _)| *id == to) {
-                peer.send(message);
-            }
+            self.peers.send(to, message);
+        }
+        if let Some(snapshot) = effects.store {
+            self.snapshots.store(snapshot);
+        }
+        if let Some(snapshot) = effects.install {
+            self.install(&snapshot);
         }
         for committed in effects.committed {
             self.apply(committed);
@@ -170,10 +217,48 @@ impl Driver {
         }
     }
 
+    fn change(&mut self, change: Change, reply: oneshot::Sender<Reply>) {
+        let unreachable = |(id, address): (&NodeId, &Option<SocketAddr>)| {
+            (address.is_none() && !self.peers.knows(*id)).then_some(*id)
+        };
+        if let Some(id) = change.add.iter().find_map(unreachable) {
+            return drop(reply.send(Reply::NoAddress(id)));
+        }
+        let request = self.waiters.add(Wait::Write, reply);
+        self.inputs.push(Input::Change { request, change });
+    }
+
+    /// Replaces the state by one that another node has applied.
+    fn install(&mut self, snapshot: &Snapshot) {
+        self.machine = Machine::decode(snapshot.state.clone())
+            .expect("invariant: a snapshot was encoded by this version, and its checksum was right");
+        self.snapshot_at = snapshot.last.index;
+        self.log.info("snapshot-installed", json!({ "last_index": snapshot.last.index.0 }));
+    }
+
+    /// Makes a snapshot when enough was applied since the last one.
+    fn take_snapshot(&mut self) {
+        let applied = self.core.status().applied;
+        if applied.0 < self.snapshot_at.0 + self.snapshot_entries {
+            return;
+        }
+        self.snapshot_at = applied;
+        self.inputs.push(Input::Snapshot { applied, state: self.machine.encode() });
+    }
+
+    /// Makes new members reachable.
+    fn learn_members(&mut self) {
+        let since = self.core.log().members_since();
+        if since != self.members_since {
+            self.members_since = since;
+            self.peers.learn(self.core.log().members());
+        }
+    }
+
     fn apply(&mut self, Committed { entry, request }: Committed) {
-        self.chain.extend(&entry);
+        self.machine.extend_digest(&entry);
         let matched = match entry.payload {
-            Payload::Noop => return,
+            Payload::Noop | Payload::Members(_) => true,
             Payload::Command(command) => self.machine.apply(decode(command)),
         };
         if let Some(waiter) = request.and_then(|request| self.waiters.take(request)) {
@@ -192,6 +277,9 @@ impl Driver {
             Answer::Overloaded => Reply::Overloaded,
             Answer::UnknownOutcome => Reply::UnknownOutcome,
             Answer::NoQuorum => Reply::NoQuorum,
+            Answer::Refused(refusal) => Reply::Refused(refusal),
+            Answer::Transferred => Reply::Transferred,
+            Answer::NotTransferred => Reply::NotTransferred,
             #[cfg(feature = "mutants")]
             Answer::Appended(index) => self.acknowledge_early(index),
         };
@@ -221,6 +309,26 @@ impl Driver {
         };
         let position = LogPosition { term: entry.term, index };
         Reply::Written { position, matched: self.machine.matches(&decode(command.clone())) }
+    }
+
+    /// The other members.
+    fn others(&self) -> Vec<String> {
+        let members = self.core.log().members().members();
+        names(&members).into_iter().filter(|id| *id != self.id).collect()
+    }
+
+    fn members_report(&self) -> MembersReport {
+        let (log, commit) = (self.core.log(), self.core.status().commit);
+        let members: &Membership = log.members();
+        let address = |(id, address): (&NodeId, &SocketAddr)| (id.to_string(), *address);
+        MembersReport {
+            voters: names(members.voters()),
+            outgoing: names(members.outgoing()),
+            learners: names(members.learners()),
+            addresses: members.addresses().iter().map(address).collect(),
+            index: log.members_since().0,
+            committed: log.members_since() <= commit,
+        }
     }
 
     /// Logs changes of leadership and term.
@@ -255,13 +363,18 @@ impl Driver {
             leader: status.leader.map(|leader| leader.to_string()),
             commit: status.commit.0,
             applied: status.applied.0,
-            applied_digest: self.chain.hex(),
+            applied_digest: self.machine.digest(),
             last_index: status.last.index.0,
-            peers: self.peers.iter().map(|(id, _)| id.to_string()).collect(),
+            snapshot_index: status.base.index.0,
+            peers: self.others(),
             version: env!("CARGO_PKG_VERSION"),
             mutant: self.mutant.clone(),
         }
     }
+}
+
+fn names(ids: &BTreeSet<NodeId>) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
 }
 
 fn decode(command: bytes::Bytes) -> Command {

@@ -5,7 +5,9 @@
 //! more threads would only add wake-ups.
 
 mod driver;
+mod peers;
 mod request;
+mod snapshots;
 mod waiters;
 
 use std::future::Future;
@@ -17,13 +19,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use self::driver::{Driver, Inbox};
+use self::driver::{Driver, Inbox, Tools};
+use self::peers::Peers;
 pub(crate) use self::request::{Operation, Query, Reply, Request};
+use self::snapshots::SnapshotThread;
 use crate::error::NodeError;
 use crate::events::EventLog;
 use crate::http;
 use crate::options::Options;
-use crate::transport::{Incoming, Peer, PeerSender};
+use crate::transport::Incoming;
 use crate::wal::{Wal, WalThread};
 
 /// Client requests that the driver has not seen yet; more are refused as overload.
@@ -113,29 +117,25 @@ pub async fn serve(
     // Nobody receives reports once the node is being stopped.
     let report = move |io| durable.send(io).unwrap_or_default();
     let wal = WalThread::spawn(wal, log, report);
-    let inbox = Inbox { requests: requests_in, messages: messages_in, durable: durable_in };
+    let (stored, stored_in) = mpsc::unbounded_channel();
+    let report = move |last| stored.send(last).unwrap_or_default();
+    let snapshots = SnapshotThread::spawn(options.data.clone(), config.id, log, report);
+    let inbox =
+        Inbox { requests: requests_in, messages: messages_in, durable: durable_in, stored: stored_in };
 
     log.info(
         "listening",
         json!({ "client": listeners.client_address()?, "peer": listeners.peer_address()? }),
     );
     let mut tasks = JoinSet::new();
-    let mut senders = Vec::new();
-    for (id, address) in peers {
-        let (sender, peer) = Peer::new(config.id, id, address, log);
-        senders.push((id, sender));
-        tasks.spawn(peer.run());
-    }
-    tasks.spawn(Incoming::new(config.id, config.voters.clone(), messages, log).run(listeners.peer));
+    tasks.spawn(Incoming::new(config.id, messages, log).run(listeners.peer));
     tasks.spawn(http::serve(listeners.client, requests, log));
 
-    let mut driver = Driver::new(config, options.mutant, recovered, wal, senders, log);
+    let tools = Tools { wal, snapshots, peers: Peers::new(config.id, peers, log), log };
+    let mut driver = Driver::new(config, &options, recovered, tools)?;
     tokio::select! {
         () = driver.run(inbox) => {}
         () = stop => log.info("stopping", json!({})),
     }
     Ok(())
 }
-
-/// One outgoing queue per peer.
-type PeerSenders = Vec<(crate::raft::NodeId, PeerSender)>;

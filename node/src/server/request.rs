@@ -1,11 +1,14 @@
 //! What clients ask for and what they are told, independent of HTTP.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::machine::Command;
-use crate::raft::{LogPosition, NodeId};
+use crate::raft::{Change, LogPosition, NodeId, Refusal};
 
 /// One client request on its way to the driver.
 #[derive(Debug)]
@@ -26,6 +29,12 @@ pub(crate) enum Operation {
     ReadLocal(Query),
     /// Ask how the node is.
     Status,
+    /// Ask whom this node takes for members.
+    Members,
+    /// Change the members.
+    Change(Change),
+    /// Hand leadership over.
+    Transfer(Option<NodeId>),
 }
 
 /// What a client wants to read.
@@ -61,6 +70,31 @@ pub(crate) enum Reply {
     UnknownOutcome,
     /// The read could not be confirmed.
     NoQuorum,
+    /// Whom this node takes for members.
+    Members(Box<MembersReport>),
+    /// Nothing happened: the change does not fit.
+    Refused(Refusal),
+    /// Nothing happened: nobody would know where this node is.
+    NoAddress(NodeId),
+    /// This node leads no longer.
+    Transferred,
+    /// This node still leads.
+    NotTransferred,
+}
+
+/// The body of `GET /members`.
+#[derive(Debug, Serialize)]
+pub(crate) struct MembersReport {
+    pub(crate) voters: Vec<String>,
+    /// The voters before a change that is under way.
+    pub(crate) outgoing: Vec<String>,
+    pub(crate) learners: Vec<String>,
+    /// Where members receive messages that joined a running cluster.
+    pub(crate) addresses: BTreeMap<String, SocketAddr>,
+    /// The entry that says so.
+    pub(crate) index: u64,
+    /// Whether that is committed, as far as this node knows.
+    pub(crate) committed: bool,
 }
 
 /// The body of `GET /status`.
@@ -75,6 +109,8 @@ pub(crate) struct StatusReport {
     /// Of everything applied so far; equal on nodes with equal `applied`, or something is very wrong.
     pub(crate) applied_digest: String,
     pub(crate) last_index: u64,
+    /// A snapshot stands for the log up to here.
+    pub(crate) snapshot_index: u64,
     pub(crate) peers: Vec<String>,
     pub(crate) version: &'static str,
     pub(crate) mutant: Option<String>,

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::wire::{self, FRAME_HEADER_BYTES, HANDSHAKE_BYTES, WireError};
 use super::{MAX_BACKOFF, STALL_LIMIT};
 use crate::events::{EventLog, Throttle};
-use crate::raft::{Message, NodeId, Voters};
+use crate::raft::{Message, NodeId};
 
 /// Connections that have not said who they are; more are closed at once.
 const MAX_HANDSHAKES: usize = 64;
@@ -31,7 +31,6 @@ pub(crate) type Received = (NodeId, Message);
 #[derive(Debug)]
 pub(crate) struct Incoming {
     me: NodeId,
-    voters: Voters,
     messages: mpsc::Sender<Received>,
     log: EventLog,
     complaints: Throttle,
@@ -41,11 +40,10 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    /// Passes the messages of all `voters` but `me` to `messages`.
-    pub(crate) fn new(me: NodeId, voters: Voters, messages: mpsc::Sender<Received>, log: EventLog) -> Self {
+    /// Passes the messages of everybody but `me` to `messages`: who is a member is a matter of the log.
+    pub(crate) fn new(me: NodeId, messages: mpsc::Sender<Received>, log: EventLog) -> Self {
         Self {
             me,
-            voters,
             messages,
             log,
             complaints: Throttle::default(),
@@ -69,7 +67,7 @@ impl Incoming {
     async fn accepted(&mut self, accepted: io::Result<TcpStream>) {
         match accepted {
             Ok(stream) if self.handshakes.len() < MAX_HANDSHAKES => {
-                self.handshakes.spawn(shake(stream, self.me, self.voters.clone()));
+                self.handshakes.spawn(shake(stream, self.me));
             }
             Ok(_) => {}
             // Out of file descriptors, most likely: trying again at once would only burn the processor.
@@ -102,15 +100,15 @@ impl Incoming {
     }
 }
 
-async fn shake(mut stream: TcpStream, me: NodeId, voters: Voters) -> Result<(NodeId, TcpStream), WireError> {
+async fn shake(mut stream: TcpStream, me: NodeId) -> Result<(NodeId, TcpStream), WireError> {
     let mut hello = [0; HANDSHAKE_BYTES];
     timeout(STALL_LIMIT, stream.read_exact(&mut hello)).await.map_err(|_| WireError::Timeout)??;
     let (from, to) = wire::read_handshake(hello)?;
     if to != me {
         return Err(WireError::WrongReceiver(to));
     }
-    if from == me || !voters.contains(from) {
-        return Err(WireError::UnknownSender(from));
+    if from == me {
+        return Err(WireError::FromMyself(from));
     }
     Ok((from, stream))
 }

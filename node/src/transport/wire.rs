@@ -3,11 +3,13 @@
 use bytes::{BufMut, Bytes};
 
 use super::MAX_FRAME_BYTES;
-use crate::codec::{DecodeError, Reader, put_entry, put_position};
-use crate::raft::{Append, AppendReply, Body, Entry, Index, Message, NODE_ID_BYTES, NodeId, Round, Term};
+use crate::codec::{DecodeError, Reader, put_bytes, put_entry, put_members, put_position};
+use crate::raft::{
+    Append, AppendReply, Body, Chunk, Entry, Index, Message, NODE_ID_BYTES, NodeId, Round, Term,
+};
 
 const MAGIC: u32 = 0x5241_4654;
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Magic, version, sender, receiver, checksum.
 pub(super) const HANDSHAKE_BYTES: usize = 4 + 4 + 2 * NODE_ID_BYTES + 4;
@@ -23,8 +25,8 @@ pub(super) enum WireError {
     Version(u32),
     #[error("for node {0}")]
     WrongReceiver(NodeId),
-    #[error("from {0}, which is not a peer")]
-    UnknownSender(NodeId),
+    #[error("from {0}, which is this node")]
+    FromMyself(NodeId),
     #[error("a frame of {0} bytes, at most {MAX_FRAME_BYTES} are allowed")]
     TooLong(usize),
     #[error("checksum mismatch")]
@@ -104,6 +106,9 @@ const APPEND_REJECTED: u8 = 7;
 const HEARTBEAT: u8 = 8;
 const HEARTBEAT_REPLY: u8 = 9;
 const OUTDATED: u8 = 10;
+const CHUNK: u8 = 11;
+const CHUNK_REPLY: u8 = 12;
+const TIMEOUT_NOW: u8 = 13;
 
 fn put_message(out: &mut Vec<u8>, message: &Message) {
     out.put_u64_le(message.term.0);
@@ -113,9 +118,10 @@ fn put_message(out: &mut Vec<u8>, message: &Message) {
             put_position(out, *last);
         }
         Body::PreVoteReply { granted } => out.put_slice(&[PRE_VOTE_REPLY, u8::from(*granted)]),
-        Body::Vote { last } => {
+        Body::Vote { last, transferred } => {
             out.put_u8(VOTE);
             put_position(out, *last);
+            out.put_u8(u8::from(*transferred));
         }
         Body::VoteReply { granted } => out.put_slice(&[VOTE_REPLY, u8::from(*granted)]),
         Body::Append(append) => put_append(out, append),
@@ -129,8 +135,26 @@ fn put_message(out: &mut Vec<u8>, message: &Message) {
             out.put_u8(HEARTBEAT_REPLY);
             out.put_u64_le(round.0);
         }
+        Body::Chunk(chunk) => put_chunk(out, chunk),
+        Body::ChunkReply { transfer, received } => {
+            out.put_u8(CHUNK_REPLY);
+            out.put_u64_le(*transfer);
+            out.put_u64_le(*received);
+        }
+        Body::TimeoutNow => out.put_u8(TIMEOUT_NOW),
         Body::Outdated => out.put_u8(OUTDATED),
     }
+}
+
+fn put_chunk(out: &mut Vec<u8>, chunk: &Chunk) {
+    out.put_u8(CHUNK);
+    out.put_u64_le(chunk.transfer);
+    put_position(out, chunk.last);
+    put_members(out, &chunk.members);
+    out.put_u64_le(chunk.size_bytes);
+    out.put_u32_le(chunk.checksum);
+    out.put_u64_le(chunk.offset);
+    put_bytes(out, &chunk.data);
 }
 
 fn put_append(out: &mut Vec<u8>, append: &Append) {
@@ -163,7 +187,7 @@ fn read_message(bytes: Bytes) -> Result<Message, DecodeError> {
     let body = match reader.u8()? {
         PRE_VOTE => Body::PreVote { last: reader.position()? },
         PRE_VOTE_REPLY => Body::PreVoteReply { granted: reader.u8()? != 0 },
-        VOTE => Body::Vote { last: reader.position()? },
+        VOTE => Body::Vote { last: reader.position()?, transferred: reader.u8()? != 0 },
         VOTE_REPLY => Body::VoteReply { granted: reader.u8()? != 0 },
         APPEND => Body::Append(read_append(&mut reader)?),
         APPEND_ACCEPTED => Body::AppendReply(AppendReply::Accepted { matched: Index(reader.u64()?) }),
@@ -173,11 +197,26 @@ fn read_message(bytes: Bytes) -> Result<Message, DecodeError> {
         }
         HEARTBEAT => Body::Heartbeat { commit: Index(reader.u64()?), round: Round(reader.u64()?) },
         HEARTBEAT_REPLY => Body::HeartbeatReply { round: Round(reader.u64()?) },
+        CHUNK => Body::Chunk(read_chunk(&mut reader)?),
+        CHUNK_REPLY => Body::ChunkReply { transfer: reader.u64()?, received: reader.u64()? },
+        TIMEOUT_NOW => Body::TimeoutNow,
         OUTDATED => Body::Outdated,
         code => return Err(DecodeError::UnknownCode { what: "message", code }),
     };
     reader.finish()?;
     Ok(Message { term, body })
+}
+
+fn read_chunk(reader: &mut Reader) -> Result<Chunk, DecodeError> {
+    Ok(Chunk {
+        transfer: reader.u64()?,
+        last: reader.position()?,
+        members: reader.members()?,
+        size_bytes: reader.u64()?,
+        checksum: reader.u32()?,
+        offset: reader.u64()?,
+        data: reader.bytes()?,
+    })
 }
 
 fn read_append(reader: &mut Reader) -> Result<Append, DecodeError> {
@@ -197,7 +236,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::codec::tests::any_entry;
+    use crate::codec::tests::{any_entry, any_members};
     use crate::raft::LogPosition;
 
     fn any_position() -> impl Strategy<Value = LogPosition> {
@@ -224,11 +263,29 @@ mod tests {
         ]
     }
 
+    fn any_chunk() -> impl Strategy<Value = Chunk> {
+        let data = proptest::collection::vec(any::<u8>(), 0..64);
+        (any::<(u64, u64, u32, u64)>(), any_position(), any_members(), data).prop_map(
+            |((transfer, size_bytes, checksum, offset), last, members, data)| Chunk {
+                transfer,
+                last,
+                members,
+                size_bytes,
+                checksum,
+                offset,
+                data: data.into(),
+            },
+        )
+    }
+
     fn any_message() -> impl Strategy<Value = Message> {
         let body = prop_oneof![
             any_position().prop_map(|last| Body::PreVote { last }),
             any::<bool>().prop_map(|granted| Body::PreVoteReply { granted }),
-            any_position().prop_map(|last| Body::Vote { last }),
+            (any_position(), any::<bool>()).prop_map(|(last, transferred)| Body::Vote { last, transferred }),
+            any_chunk().prop_map(Body::Chunk),
+            any::<(u64, u64)>().prop_map(|(transfer, received)| Body::ChunkReply { transfer, received }),
+            Just(Body::TimeoutNow),
             any::<bool>().prop_map(|granted| Body::VoteReply { granted }),
             any_append().prop_map(Body::Append),
             any_reply().prop_map(Body::AppendReply),

@@ -12,8 +12,12 @@
 //! zeros before anything is appended. (A durable last batch that was damaged later looks the same and is cut, too; only
 //! other nodes could tell.) A directory of another node or version is refused, and so is a second process.
 //!
+//! # Compaction
+//! A snapshot (`snapshot`) stands for the entries up to one of them. Whole segments that contain nothing later are
+//! removed, the oldest first. Every segment begins with the term and the vote, so that none is lost with an older one.
+//!
 //! # What it does not do
-//! Compaction: the log only grows. Retries: after a failed write or sync nobody knows what is on disk, so the process ends.
+//! Retries: after a failed write or sync nobody knows what is on disk, so the process ends.
 //!
 //! Start reading at [`Wal::open`] and [`Wal::append`].
 
@@ -22,20 +26,22 @@ mod frame;
 mod record;
 mod recovery;
 mod segment;
+pub(crate) mod snapshot;
 mod thread;
 
+use std::collections::VecDeque;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 pub use self::error::WalError;
 pub(crate) use self::recovery::Recovered;
-pub(crate) use self::thread::WalThread;
+pub(crate) use self::thread::{EXIT_STORAGE_FAILED, WalThread};
 
 use self::error::Op;
 use self::segment::Segment;
 use crate::mutant::mutant;
-use crate::raft::{NodeId, Persist};
+use crate::raft::{HardState, Index, NodeId, Persist};
 
 const LOCK_FILE: &str = "LOCK";
 
@@ -52,6 +58,12 @@ pub(crate) struct Wal {
     directory: PathBuf,
     id: NodeId,
     segment: Segment,
+    /// Full segments, the oldest first, with the highest index in each.
+    full: VecDeque<(Segment, Index)>,
+    /// The highest index in the segment in use.
+    highest: Index,
+    /// The last term and vote that were written.
+    hard_state: HardState,
     /// Where the next batch goes.
     offset: u64,
     /// The number of the next batch.
@@ -80,15 +92,20 @@ impl Wal {
         if segments.is_empty() {
             segments.push(Segment::create(directory, id, 1, FIRST_SEGMENT_BYTES)?.publish(directory)?);
         }
-        let (recovered, end) = recovery::recover(&segments)?;
-        let segment = segments.pop().expect("invariant: there is at least one segment");
+        let snapshot = snapshot::load(directory, id)?;
+        let (recovered, end) = recovery::recover(&segments, snapshot)?;
+        let mut full: VecDeque<_> = segments.into_iter().zip(end.highest).collect();
+        let (segment, highest) = full.pop_back().expect("invariant: there is at least one segment");
         segment.wipe_from(end.offset)?;
         // What a killed process wrote may be in memory only, and this node is about to say that it has it.
         segment.sync()?;
-        let wal = Self {
+        let mut wal = Self {
             directory: directory.to_owned(),
             id,
             segment,
+            full,
+            highest,
+            hard_state: recovered.hard_state,
             offset: end.offset,
             batch: end.next_batch,
             upcoming: None,
@@ -97,6 +114,9 @@ impl Wal {
             mutant: None,
             _lock: lock,
         };
+        if end.is_other_log {
+            wal.append(&[Persist { begin_after: Some(recovered.base()), ..Persist::default() }])?;
+        }
         Ok((wal, recovered))
     }
 
@@ -111,16 +131,12 @@ impl Wal {
     /// # Errors
     /// When the disk says so; the log must not be used afterwards.
     pub(crate) fn append(&mut self, writes: &[Persist]) -> Result<(), WalError> {
-        self.buffer.clear();
-        frame::begin(&mut self.buffer);
-        for write in writes {
-            record::put_persist(&mut self.buffer, write);
+        self.encode(writes, None);
+        if self.offset + self.buffer.len() as u64 > self.segment.size() {
+            self.encode(writes, Some(self.hard_state));
+            self.roll(self.buffer.len() as u64)?;
         }
-        frame::seal(&mut self.buffer, self.batch);
         let size = self.buffer.len() as u64;
-        if self.offset + size > self.segment.size() {
-            self.roll(size)?;
-        }
         if mutant!(self, B9) {
             self.segment.write(&self.buffer, self.offset)?;
         } else {
@@ -128,7 +144,39 @@ impl Wal {
         }
         self.offset += size;
         self.batch += 1;
+        self.note(writes);
         self.prepare_upcoming();
+        self.compact(writes.iter().filter_map(|write| write.compact_to).max())
+    }
+
+    /// Makes a batch of `writes`, after the term and the vote if it begins a segment.
+    fn encode(&mut self, writes: &[Persist], begins_with: Option<HardState>) {
+        self.buffer.clear();
+        frame::begin(&mut self.buffer);
+        let state = Persist { hard_state: begins_with, ..Persist::default() };
+        for write in std::iter::once(&state).chain(writes) {
+            record::put_persist(&mut self.buffer, write);
+        }
+        frame::seal(&mut self.buffer, self.batch);
+    }
+
+    fn note(&mut self, writes: &[Persist]) {
+        for write in writes {
+            self.hard_state = write.hard_state.unwrap_or(self.hard_state);
+            if let Some(last) = write.entries.last() {
+                self.highest = self.highest.max(last.index);
+            }
+        }
+    }
+
+    /// Removes full segments that contain nothing after `to`.
+    fn compact(&mut self, to: Option<Index>) -> Result<(), WalError> {
+        while let (Some(to), Some((_, highest))) = (to, self.full.front())
+            && *highest <= to
+        {
+            let (segment, _) = self.full.pop_front().expect("invariant: the front was just seen");
+            segment.remove()?;
+        }
         Ok(())
     }
 
@@ -141,7 +189,8 @@ impl Wal {
             Some(segment) if segment.has_room(needed) => segment,
             _ => Segment::create(&self.directory, self.id, sequence, self.next_size(needed))?,
         };
-        self.segment = next.publish(&self.directory)?;
+        let filled = std::mem::replace(&mut self.segment, next.publish(&self.directory)?);
+        self.full.push_back((filled, std::mem::take(&mut self.highest)));
         self.offset = segment::HEADER_BYTES;
         Ok(())
     }

@@ -2,13 +2,14 @@
 
 use bytes::{BufMut, Bytes};
 
-use crate::codec::{DecodeError, Reader, put_entry};
-use crate::raft::{Entry, HardState, Index, Persist, Term};
+use crate::codec::{DecodeError, Reader, put_entry, put_position};
+use crate::raft::{Entry, HardState, Index, LogPosition, Persist, Term};
 
 // Code 0 is the padding at the end of a batch.
 const HARD_STATE: u8 = 1;
 const TRUNCATE: u8 = 2;
 const ENTRY: u8 = 3;
+const BEGIN: u8 = 4;
 
 /// One fact in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(crate) enum Record {
     HardState(HardState),
     /// The entries from this index on are void.
     Truncate(Index),
+    /// All entries so far are void; the log begins anew after this one.
+    Begin(LogPosition),
     /// The next entry.
     Entry(Entry),
 }
@@ -25,6 +28,10 @@ pub(crate) enum Record {
 pub(crate) fn put_persist(out: &mut Vec<u8>, write: &Persist) {
     if let Some(state) = write.hard_state {
         put_hard_state(out, state);
+    }
+    if let Some(position) = write.begin_after {
+        out.put_u8(BEGIN);
+        put_position(out, position);
     }
     if let Some(from) = write.truncate_from {
         out.put_u8(TRUNCATE);
@@ -66,6 +73,7 @@ fn read_record(reader: &mut Reader) -> Result<Record, DecodeError> {
             Ok(Record::HardState(HardState { term, vote }))
         }
         TRUNCATE => Ok(Record::Truncate(Index(reader.u64()?))),
+        BEGIN => Ok(Record::Begin(reader.position()?)),
         ENTRY => Ok(Record::Entry(reader.entry()?)),
         code => Err(DecodeError::UnknownCode { what: "record", code }),
     }

@@ -137,6 +137,11 @@ impl Segment {
         HEADER_BYTES + needed <= self.size
     }
 
+    /// Forgets the segment for good.
+    pub(crate) fn remove(self) -> Result<(), WalError> {
+        fs::remove_file(&self.path).map_err(Op::Remove.at(&self.path))
+    }
+
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
@@ -174,7 +179,7 @@ pub(crate) fn remove_unfinished(directory: &Path) -> Result<(), WalError> {
     Ok(())
 }
 
-/// All segments in their order.
+/// All segments in their order. The first ones may be gone, if a snapshot stands for them.
 pub(crate) fn open_all(directory: &Path, id: NodeId) -> Result<Vec<Segment>, WalError> {
     let mut found: Vec<(u64, PathBuf)> = list(directory)?
         .into_iter()
@@ -182,7 +187,8 @@ pub(crate) fn open_all(directory: &Path, id: NodeId) -> Result<Vec<Segment>, Wal
         .collect();
     found.sort();
     let mut segments = Vec::new();
-    for (expected, (sequence, path)) in (1..).zip(found) {
+    let first = found.first().map_or(1, |(sequence, _)| *sequence);
+    for (expected, (sequence, path)) in (first..).zip(found) {
         if sequence != expected {
             return Err(corrupt(&path, 0, format_args!("segment {expected} is missing before this one")));
         }
@@ -191,11 +197,11 @@ pub(crate) fn open_all(directory: &Path, id: NodeId) -> Result<Vec<Segment>, Wal
     Ok(segments)
 }
 
-fn list(directory: &Path) -> Result<Vec<PathBuf>, WalError> {
+pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, WalError> {
     let entries = fs::read_dir(directory).map_err(Op::ListDirectory.at(directory))?;
     entries.map(|entry| Ok(entry.map_err(Op::ListDirectory.at(directory))?.path())).collect()
 }
 
-fn name_of(path: &Path) -> &str {
+pub(super) fn name_of(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::*;
-use crate::raft::{Entry, HardState, Index, IoId, Payload, Term};
+use crate::raft::{Entry, HardState, Index, LogPosition, Membership, Payload, Snapshot, Term};
 
 fn node(name: &str) -> NodeId {
     NodeId::new(name).expect("a legal name")
@@ -18,7 +18,7 @@ fn entry(index: u64, term: u64, size: usize) -> Entry {
 }
 
 fn write(hard_state: Option<HardState>, truncate_from: Option<u64>, entries: Vec<Entry>) -> Persist {
-    Persist { io: IoId::default(), hard_state, truncate_from: truncate_from.map(Index), entries }
+    Persist { hard_state, truncate_from: truncate_from.map(Index), entries, ..Persist::default() }
 }
 
 fn voted(term: u64) -> Option<HardState> {
@@ -247,4 +247,101 @@ fn interrupted_creation_of_a_segment_is_forgotten() {
     fs::write(directory.path().join("0000000002.wal.tmp"), b"half a segment").expect("a writable directory");
     assert_eq!(recover(directory.path()).entries.len(), 4);
     assert!(!directory.path().join("0000000002.wal.tmp").exists());
+}
+
+fn snapshot(index: u64, term: u64) -> Snapshot {
+    let last = LogPosition { term: Term(term), index: Index(index) };
+    Snapshot { last, members: Membership::of_voters([node("n1")]), state: "state".into() }
+}
+
+/// A log of 40 entries of 100 kB in several segments, and a snapshot up to entry 30, of which storage has been told.
+fn compacted(directory: &Path) -> Snapshot {
+    let (mut wal, _) = open(directory).expect("a new log");
+    wal.append(&[write(voted(3), None, vec![])]).expect("a working disk");
+    for index in 1..=40 {
+        wal.append(&[write(None, None, vec![entry(index, 1, 100_000)])]).expect("a working disk");
+    }
+    let snapshot = snapshot(30, 1);
+    snapshot::save(directory, node("n1"), &snapshot).expect("a working disk");
+    wal.append(&[Persist { compact_to: Some(Index(30)), ..Persist::default() }]).expect("a working disk");
+    snapshot
+}
+
+#[test]
+fn snapshot_stands_for_segments_that_are_gone() {
+    let directory = TempDir::new().expect("a directory");
+    let snapshot = compacted(directory.path());
+    assert!(!first_segment(directory.path()).exists(), "nothing was removed");
+    let recovered = recover(directory.path());
+    assert_eq!(recovered.snapshot, Some(snapshot));
+    assert_eq!(recovered.entries, (31..=40).map(|index| entry(index, 1, 100_000)).collect::<Vec<_>>());
+    assert_eq!(Some(recovered.hard_state), voted(3), "the vote was in the first segment");
+}
+
+#[test]
+fn missing_snapshot_is_refused_when_segments_are_gone() {
+    let directory = TempDir::new().expect("a directory");
+    compacted(directory.path());
+    fs::remove_file(directory.path().join(format!("{:020}.snapshot", 30))).expect("a snapshot");
+    assert!(matches!(open(directory.path()), Err(WalError::Corrupt { .. })));
+}
+
+#[test]
+fn snapshot_that_was_installed_replaces_a_log_that_ends_before_it() {
+    let directory = TempDir::new().expect("a directory");
+    three_batches(directory.path());
+    snapshot::save(directory.path(), node("n1"), &snapshot(100, 5)).expect("a working disk");
+    let (mut wal, recovered) = open(directory.path()).expect("a log");
+    assert_eq!((recovered.entries.len(), recovered.base().index), (0, Index(100)));
+    assert_eq!(recovered.hard_state, HardState { term: Term(5), vote: None }, "a term that was seen");
+    wal.append(&[write(voted(5), None, vec![entry(101, 5, 3)])]).expect("a working disk");
+    drop(wal);
+    assert_eq!(recover(directory.path()).entries, [entry(101, 5, 3)]);
+}
+
+#[test]
+fn entries_after_a_snapshot_of_another_log_are_dropped_for_good() {
+    let directory = TempDir::new().expect("a directory");
+    three_batches(directory.path());
+    // Entry 2 has term 1 here, and entries 3 and 4 follow it.
+    snapshot::save(directory.path(), node("n1"), &snapshot(2, 2)).expect("a working disk");
+    let (mut wal, recovered) = open(directory.path()).expect("a log");
+    assert_eq!(recovered.entries, []);
+    wal.append(&[write(None, None, vec![entry(3, 2, 7)])]).expect("a working disk");
+    drop(wal);
+    assert_eq!(recover(directory.path()).entries, [entry(3, 2, 7)]);
+}
+
+#[test]
+fn only_the_newest_snapshot_stays_and_an_unfinished_one_is_forgotten() {
+    let directory = TempDir::new().expect("a directory");
+    three_batches(directory.path());
+    for index in [1, 2] {
+        snapshot::save(directory.path(), node("n1"), &snapshot(index, 1)).expect("a working disk");
+    }
+    fs::write(directory.path().join("9.snapshot.tmp"), "half").expect("a writable directory");
+    assert_eq!(recover(directory.path()).snapshot, Some(snapshot(2, 1)));
+    let names = fs::read_dir(directory.path()).expect("a directory");
+    let snapshots = names.filter(|name| {
+        let name = name.as_ref().expect("an entry").file_name();
+        name.to_string_lossy().contains("snapshot")
+    });
+    assert_eq!(snapshots.count(), 1);
+}
+
+#[test]
+fn damaged_snapshot_is_refused() {
+    let directory = TempDir::new().expect("a directory");
+    three_batches(directory.path());
+    snapshot::save(directory.path(), node("n1"), &snapshot(2, 1)).expect("a working disk");
+    let path = directory.path().join(format!("{:020}.snapshot", 2));
+    let whole = fs::read(&path).expect("a snapshot");
+    for position in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[position] ^= 1;
+        fs::write(&path, &bytes).expect("a writable file");
+        assert!(open(directory.path()).is_err(), "byte {position}");
+    }
+    fs::write(&path, &whole[..10]).expect("a writable file");
+    assert!(open(directory.path()).is_err());
 }

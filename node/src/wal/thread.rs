@@ -13,7 +13,7 @@ use crate::raft::{IoId, Persist};
 /// Payload bytes after which a batch takes no more writes.
 const MAX_BATCH_BYTES: usize = 4 << 20;
 /// `EX_IOERR` of sysexits.h.
-const EXIT_STORAGE_FAILED: i32 = 74;
+pub(crate) const EXIT_STORAGE_FAILED: i32 = 74;
 
 /// A handle to the thread. Its queue needs no bound of its own: proposals and appends in flight are bounded by the core.
 #[derive(Debug)]

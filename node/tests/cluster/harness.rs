@@ -71,6 +71,8 @@ impl Cluster {
                 client: listeners.client_address().expect("a bound socket"),
                 peer: address(&listeners),
                 cluster: cluster.clone(),
+                join: false,
+                snapshot_entries: 100,
                 heartbeat: Duration::from_millis(20),
                 election: Duration::from_millis(150),
                 mutant: None,

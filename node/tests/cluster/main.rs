@@ -195,6 +195,8 @@ async fn wrong_options_are_refused_with_the_reason() {
         client: any_port(),
         peer: any_port(),
         cluster: BTreeMap::from([("n1".to_owned(), any_port())]),
+        join: false,
+        snapshot_entries: 100,
         heartbeat: Duration::from_millis(20),
         election: Duration::from_millis(150),
         mutant: None,

@@ -1,15 +1,16 @@
 //! What does not fit is refused for certain, and fits again later.
 
 use node::raft::{
-    Answer, Config, Core, Effects, HardState, Input, Jitter, Limits, Log, Millis, NodeId, RequestId, Voters,
+    Answer, Config, Core, Effects, HardState, Input, Jitter, Limits, Log, LogPosition, Membership, Millis,
+    NodeId, RequestId,
 };
 
 /// A node that is its own majority and has committed the entry that opens its term.
 fn leader(limits: Limits) -> Core {
     let id = NodeId::new("n1").expect("a legal name");
-    let config = Config { limits, ..Config::new(id, Voters::new([id]), Millis(20), Millis(150)) };
-    let log = Log::recovered(Vec::new());
-    let mut core = Core::new(config, HardState::default(), log, Millis(0), Jitter(0));
+    let config = Config { limits, ..Config::new(id, Millis(20), Millis(150)) };
+    let log = Log::recovered(LogPosition::default(), Membership::of_voters([id]), Vec::new());
+    let mut core = Core::new(config, HardState::default(), log, None, Millis(0), Jitter(0));
     let mut now = Millis(0);
     while core.status().commit.0 == 0 {
         now = now.plus(Millis(10));

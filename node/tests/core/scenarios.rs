@@ -17,6 +17,10 @@
 //! | `disk 1 slow`, `disk 1 ok` | writes of 1 stay unfinished, or are finished |
 //! | `crash 1`, `restart 1` | loses what is not durable; starts from the disk |
 //! | `propose 1 x=1`, `read 1` | a client's request |
+//! | `join 4` | a node that founded nothing starts, and waits to be added |
+//! | `change 1 +4 ^3 -2` | an operator asks 1 to add a learner, to let one vote, to remove a member |
+//! | `transfer 1 2` | an operator asks 1 to hand leadership over to 2 |
+//! | `snapshot 1` | 1 makes a snapshot of what it has applied, and keeps no entry before it |
 //! | `show` | all nodes |
 //!
 //! Timeouts are not random here: node `n` waits 150 ms plus `n` times 18.75 ms before it asks for votes.
@@ -26,12 +30,12 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use node::raft::{
-    Committed, Config, Core, Effects, Input, Jitter, Limits, Log, Message, Millis, NodeId, RequestId,
-    RoleName, Voters,
+    Change, Committed, Config, Core, Effects, Input, Jitter, Limits, Membership, Message, Millis, NodeId,
+    RequestId, RoleName,
 };
 
 use crate::describe;
-use crate::disk::Disk;
+use crate::disk::{Disk, Recovered};
 
 const TICK_MS: u64 = 10;
 const JITTER_STEP: u16 = 0x2000;
@@ -53,10 +57,14 @@ struct World {
     network: VecDeque<(u16, u16, Message)>,
     cut: BTreeSet<(u16, u16)>,
     held: BTreeSet<(u16, u16)>,
+    founders: BTreeSet<u16>,
     requests: u64,
     limits: Limits,
     output: String,
 }
+
+/// Nothing is kept beside a snapshot, which comes in small parts.
+const LIMITS: Limits = Limits { retained_entries: 0, chunk_bytes: 16, promotion_lag: 1, ..Limits::DEFAULT };
 
 fn id(number: u16) -> NodeId {
     NodeId::new(&number.to_string()).expect("a number is a legal name")
@@ -76,7 +84,7 @@ impl World {
             ("pass", 3) => self.pass(node(2), u64::from(node(1))),
             ("campaign", 2) => self.campaign(node(1)),
             ("cluster", 3) => {
-                self.limits = Limits { append_bytes: 1, inflight_messages: 1, ..Limits::default() };
+                self.limits = Limits { append_bytes: 1, inflight_messages: 1, ..self.limits };
                 self.create(node(1));
             }
             ("deliver", 1) => self.deliver(MAX_DELIVERIES),
@@ -94,9 +102,18 @@ impl World {
             ("propose", 3) => self.propose(node(1), words[2]),
             ("read", 2) => self.read(node(1)),
             ("show", 1) => self.show(),
+            ("join", 2) => self.join(node(1)),
+            ("change", 3..) => self.change(node(1), &words[2..]),
+            ("transfer", 3) => self.transfer(node(1), node(2)),
+            ("snapshot", 2) => self.snapshot(node(1)),
             _ => panic!("unknown command: {command}"),
         }
         std::mem::take(&mut self.output)
+    }
+
+    /// Whether a node came later and founded nothing.
+    fn joins(&self, number: u16) -> bool {
+        !self.founders.contains(&number)
     }
 
     fn each(&mut self, mut act: impl FnMut(&mut Self, u16)) {
@@ -115,23 +132,56 @@ impl World {
     }
 
     fn create(&mut self, count: u16) {
-        for number in 1..=count {
-            let disk = Disk::default();
-            let member =
-                Member { core: None, disk, slow_disk: false, now: Millis(0), role: RoleName::Follower };
-            self.members.insert(number, member);
+        self.founders = (1..=count).collect();
+        (1..=count).for_each(|number| self.join(number));
+    }
+
+    fn join(&mut self, number: u16) {
+        let disk = Disk::default();
+        let now = self.members.values().map(|member| member.now).max().unwrap_or_default();
+        let member = Member { core: None, disk, slow_disk: false, now, role: RoleName::Follower };
+        self.members.insert(number, member);
+        self.restart(number);
+    }
+
+    /// `+4` adds a learner, `^4` makes it a voter, `-4` removes a member.
+    fn change(&mut self, number: u16, words: &[&str]) {
+        let mut change = Change::default();
+        for word in words {
+            let (sign, whom) = word.split_at(1);
+            let whom = id(whom.parse().expect("a node number"));
+            match sign {
+                "+" => drop(change.add.insert(whom, None)),
+                "^" => drop(change.promote.insert(whom)),
+                "-" => drop(change.remove.insert(whom)),
+                _ => panic!("no change: {word}"),
+            }
         }
-        self.each(|world, number| world.restart(number));
+        self.requests += 1;
+        self.step(number, Input::Change { request: RequestId(self.requests), change });
+    }
+
+    fn transfer(&mut self, number: u16, to: u16) {
+        self.requests += 1;
+        self.step(number, Input::Transfer { request: RequestId(self.requests), to: Some(id(to)) });
+    }
+
+    /// Makes a snapshot of everything that was applied; the state is a text of its own.
+    fn snapshot(&mut self, number: u16) {
+        let core = self.member(number).core.as_ref().expect("a node that runs");
+        let applied = core.status().applied;
+        let state = format!("everything up to {}", applied.0).into();
+        self.step(number, Input::Snapshot { applied, state });
     }
 
     fn restart(&mut self, number: u16) {
-        let voters = Voters::new(self.members.keys().map(|&number| id(number)));
-        let config =
-            Config { limits: self.limits, ..Config::new(id(number), voters, Millis(20), Millis(150)) };
+        let founders =
+            Membership::of_voters(self.founders.iter().copied().filter(|_| !self.joins(number)).map(id));
+        let config = Config { limits: self.limits, ..Config::new(id(number), Millis(20), Millis(150)) };
         let member = self.member(number);
-        let log = Log::recovered(member.disk.entries.clone());
+        let Recovered { hard_state, log, snapshot } = member.disk.recover(&founders);
         let jitter = Jitter(number * JITTER_STEP);
-        member.core = Some(Core::new(config, member.disk.hard_state, log, member.now, jitter));
+        member.core = Some(Core::new(config, hard_state, log, snapshot, member.now, jitter));
         member.role = RoleName::Follower;
     }
 
@@ -211,6 +261,14 @@ impl World {
                 self.step(number, Input::Persisted(io));
                 return true;
             }
+            let member = self.member(number);
+            if !member.slow_disk
+                && let Some(last) = member.disk.finish_storing()
+            {
+                self.say(format_args!("{number} has stored a snapshot of {}", describe::position(last)));
+                self.step(number, Input::Stored(last));
+                return true;
+            }
         }
         false
     }
@@ -247,6 +305,13 @@ impl World {
         if let Some(write) = effects.persist {
             self.member(number).disk.write(write);
         }
+        if let Some(snapshot) = effects.store {
+            self.member(number).disk.store(snapshot);
+        }
+        if let Some(snapshot) = effects.install {
+            let state = String::from_utf8_lossy(&snapshot.state).into_owned();
+            self.say(format_args!("{number} goes on from `{state}`"));
+        }
         for (to, message) in effects.messages {
             self.network.push_back((number, crate::scenarios::number(to), message));
         }
@@ -272,7 +337,7 @@ impl World {
 
 /// The file with its expectations replaced by what happens.
 fn replay(text: &str) -> String {
-    let mut world = World::default();
+    let mut world = World { limits: LIMITS, ..World::default() };
     let mut replayed = String::new();
     for line in text.lines().filter(|line| !line.starts_with("  ")) {
         replayed.push_str(line);

@@ -1,17 +1,18 @@
 //! A seeded adversary against whole clusters, with the properties of Raft, figure 3, checked after every step.
 //!
 //! The network loses, duplicates, delays and reorders messages and splits; nodes stop, go on, crash and lose what they had
-//! not synced. The same seed gives the same run. At the end everything heals and the cluster must work again.
+//! not synced; they make snapshots, come, and go, and leaders hand over. The same seed gives the same run. At the end everything heals and the cluster must work again.
 
 use std::collections::BTreeMap;
 
 use node::raft::{
-    Answer, Committed, Config, Core, Effects, Entry, Index, Input, Jitter, Limits, Log, Message, Millis,
-    NodeId, RequestId, RoleName, Status, Term, Voters,
+    Answer, Change, Committed, Config, Core, Effects, Index, Input, Jitter, Limits, Membership, Message,
+    Millis, NodeId, Payload, RequestId, RoleName, Snapshot, Status, Term,
 };
 
-use crate::disk::Disk;
-use crate::truth::{Truth, Violation};
+use crate::describe;
+use crate::disk::{Disk, Recovered};
+use crate::truth::{Truth, Violation, digest};
 
 const TICK_MS: u64 = 10;
 const SEEDS: u64 = 150;
@@ -52,32 +53,81 @@ struct Member {
     /// Which side of a split this node is on.
     side: bool,
     term: Term,
+    /// What was applied last, and what everything up to there comes to.
+    applied: Index,
+    digest: u64,
 }
 
 struct Simulation {
     dice: Dice,
     config: Config,
+    founders: Membership,
     now: Millis,
     ids: Vec<NodeId>,
     members: BTreeMap<NodeId, Member>,
     network: Vec<(NodeId, NodeId, Message)>,
     requests: u64,
     truth: Truth,
+    seen: Seen,
+}
+
+/// How much of everything happened.
+#[derive(Debug, Default)]
+struct Seen {
+    crashes: usize,
+    snapshots: usize,
+    installs: usize,
+    changes: usize,
+    transfers: usize,
+}
+
+impl Seen {
+    fn add(&mut self, other: &Self) {
+        self.crashes += other.crashes;
+        self.snapshots += other.snapshots;
+        self.installs += other.installs;
+        self.changes += other.changes;
+        self.transfers += other.transfers;
+    }
 }
 
 impl Simulation {
     fn new(seed: u64, adapt: impl Fn(&mut Config)) -> Self {
         let mut dice = Dice(seed);
-        let count = [3, 5, 4][dice.below(3)];
+        let founders = [3, 5, 4][dice.below(3)];
+        let count = founders + dice.below(3);
         let ids: Vec<NodeId> = (1..=count).filter_map(|n| NodeId::new(&format!("n{n}"))).collect();
-        let mut config = Config::new(ids[0], Voters::new(ids.iter().copied()), Millis(20), Millis(150));
-        config.limits = Limits { append_bytes: 100, inflight_messages: 3, ..Limits::default() };
+        let mut config = Config::new(ids[0], Millis(20), Millis(150));
+        config.limits = Limits {
+            append_bytes: 100,
+            inflight_messages: 3,
+            chunk_bytes: 10,
+            retained_entries: 3,
+            promotion_lag: 5,
+            ..Limits::default()
+        };
         adapt(&mut config);
-        let new = || Member { core: None, disk: Disk::default(), paused: false, side: true, term: Term(0) };
-        let members = ids.iter().map(|&id| (id, new())).collect();
-        let truth = Truth::default();
-        let mut simulation =
-            Self { dice, config, now: Millis(0), ids, members, network: Vec::new(), requests: 0, truth };
+        let new = || Member {
+            core: None,
+            disk: Disk::default(),
+            paused: false,
+            side: true,
+            term: Term(0),
+            applied: Index(0),
+            digest: 0,
+        };
+        let mut simulation = Self {
+            dice,
+            config,
+            founders: Membership::of_voters(ids[..founders].iter().copied()),
+            now: Millis(0),
+            members: ids.iter().map(|&id| (id, new())).collect(),
+            ids,
+            network: Vec::new(),
+            requests: 0,
+            truth: Truth::default(),
+            seen: Seen::default(),
+        };
         for position in 0..count {
             simulation.restart(simulation.ids[position]);
         }
@@ -94,9 +144,20 @@ impl Simulation {
             self.proceed()?;
         }
         if self.truth.committed.len() <= before || self.truth.answered_reads == 0 {
-            return Err("the healed cluster does not work".to_owned());
+            return Err(format!("the healed cluster does not work:\n{}", self.describe()));
         }
         Ok(())
+    }
+
+    fn describe(&self) -> String {
+        let line = |(id, member): (&NodeId, &Member)| match &member.core {
+            Some(core) => {
+                let (status, members) = (core.status(), describe::describe_members(core.log().members()));
+                format!("{id} {status:?}, members {members} since {:?}\n", core.log().members_since())
+            }
+            None => format!("{id} is down\n"),
+        };
+        self.members.iter().map(line).collect()
     }
 
     fn disturb(&mut self) -> Result<(), Violation> {
@@ -108,8 +169,12 @@ impl Simulation {
             13..25 => self.members.get_mut(&node).expect("a member").paused = false,
             25..31 => self.split(),
             31..41 => self.rejoin(),
-            41..100 => return self.pass_time(),
-            100..350 => return self.sync(node),
+            41..43 => return self.change(),
+            43..44 => return self.transfer(),
+            44..54 => return self.snapshot(node),
+            54..64 => return self.finish_storing(node),
+            64..120 => return self.pass_time(),
+            120..350 => return self.sync(node),
             350..420 => return self.ask(node),
             _ => return self.arrive(),
         }
@@ -121,6 +186,7 @@ impl Simulation {
         self.pass_time()?;
         for position in 0..self.ids.len() {
             self.sync(self.ids[position])?;
+            self.finish_storing(self.ids[position])?;
         }
         for _ in 0..self.network.len() {
             self.arrive()?;
@@ -135,9 +201,14 @@ impl Simulation {
 
     fn crash(&mut self, node: NodeId) {
         let keep = self.dice.below(4);
+        let keep_snapshot = self.dice.percent(50);
         let member = self.members.get_mut(&node).expect("a member");
+        self.seen.crashes += usize::from(member.core.is_some());
         for _ in 0..keep {
             let _ = member.disk.sync_one();
+        }
+        if keep_snapshot {
+            let _ = member.disk.finish_storing();
         }
         member.disk.crash();
         member.core = None;
@@ -147,11 +218,17 @@ impl Simulation {
         let member = self.members.get_mut(&node).expect("a member");
         if member.core.is_none() {
             let config = Config { id: node, ..self.config.clone() };
-            let log = Log::recovered(member.disk.entries.clone());
-            let jitter = self.dice.jitter();
-            member.core = Some(Core::new(config, member.disk.hard_state, log, self.now, jitter));
+            let is_founder = self.founders.votes(node);
+            let founders = if is_founder { self.founders.clone() } else { Membership::default() };
+            let Recovered { hard_state, log, snapshot } = member.disk.recover(&founders);
             member.paused = false;
-            member.term = member.disk.hard_state.term;
+            member.term = hard_state.term;
+            (member.applied, member.digest) = (Index(0), 0);
+            if let Some(snapshot) = &snapshot {
+                (member.applied, member.digest) = (snapshot.last.index, read_state(snapshot));
+            }
+            let jitter = self.dice.jitter();
+            member.core = Some(Core::new(config, hard_state, log, snapshot, self.now, jitter));
         }
     }
 
@@ -191,13 +268,57 @@ impl Simulation {
         }
     }
 
-    /// Asks `node`, or rather somebody who believes to lead: that need not be one only.
-    fn ask(&mut self, node: NodeId) -> Result<(), Violation> {
+    fn finish_storing(&mut self, node: NodeId) -> Result<(), Violation> {
+        let member = self.members.get_mut(&node).filter(|member| !member.paused);
+        match member.and_then(|member| member.disk.finish_storing()) {
+            Some(last) => self.step(node, Input::Stored(last)),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a snapshot of what was applied: its digest.
+    fn snapshot(&mut self, node: NodeId) -> Result<(), Violation> {
+        let Member { applied, digest, .. } = self.members[&node];
+        self.step(node, Input::Snapshot { applied, state: format!("{digest:016x}").into() })
+    }
+
+    /// Asks a leader for other members, whether that makes sense or not.
+    fn change(&mut self) -> Result<(), Violation> {
+        let (one, other) = (self.any_node(), self.any_node());
+        let change = match self.dice.below(4) {
+            0 => Change { add: BTreeMap::from([(one, None)]), ..Change::default() },
+            1 => Change { promote: [one].into(), ..Change::default() },
+            2 => Change { remove: [one].into(), ..Change::default() },
+            _ => Change { promote: [one].into(), remove: [other].into(), ..Change::default() },
+        };
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        self.step_leader(one, Input::Change { request, change })
+    }
+
+    fn transfer(&mut self) -> Result<(), Violation> {
+        let to = self.any_node();
+        self.requests += 1;
+        self.step_leader(to, Input::Transfer { request: RequestId(self.requests), to: Some(to) })
+    }
+
+    fn step_leader(&mut self, node: NodeId, input: Input) -> Result<(), Violation> {
+        let leader = self.some_leader(node);
+        self.step(leader, input)
+    }
+
+    /// Somebody who believes to lead, which need not be one only; else `node`.
+    fn some_leader(&mut self, node: NodeId) -> NodeId {
         let leads = |id: &NodeId| {
             self.members[id].core.as_ref().is_some_and(|core| core.status().role == RoleName::Leader)
         };
         let leaders: Vec<NodeId> = self.ids.iter().copied().filter(leads).collect();
-        let node = if leaders.is_empty() { node } else { leaders[self.dice.below(leaders.len())] };
+        if leaders.is_empty() { node } else { leaders[self.dice.below(leaders.len())] }
+    }
+
+    /// Asks somebody who believes to lead, or `node`.
+    fn ask(&mut self, node: NodeId) -> Result<(), Violation> {
+        let node = self.some_leader(node);
         self.requests += 1;
         let request = RequestId(self.requests);
         if self.dice.percent(50) {
@@ -250,8 +371,15 @@ impl Simulation {
                 self.network.push((node, to, message));
             }
         }
-        for Committed { entry, .. } in effects.committed {
-            self.committed(entry, status.term)?;
+        if let Some(snapshot) = effects.store {
+            self.seen.snapshots += 1;
+            self.members.get_mut(&node).expect("a member").disk.store(snapshot);
+        }
+        if let Some(snapshot) = effects.install {
+            self.install(node, &snapshot)?;
+        }
+        for committed in effects.committed {
+            self.committed(node, committed, status.term)?;
         }
         effects
             .answers
@@ -259,13 +387,34 @@ impl Simulation {
             .try_for_each(|(request, answer)| self.answered(request, answer, status.applied))
     }
 
-    fn committed(&mut self, entry: Entry, term: Term) -> Result<(), Violation> {
-        let copies =
-            self.members.values().filter(|member| member.disk.term_at(entry.index) == Some(entry.term));
-        let stored_on = copies.count();
+    fn install(&mut self, node: NodeId, snapshot: &Snapshot) -> Result<(), Violation> {
+        self.seen.installs += 1;
+        let member = self.members.get_mut(&node).expect("a member");
+        let (last, state) = (snapshot.last.index, read_state(snapshot));
+        if last <= member.applied || last.0 as usize > self.truth.committed.len() {
+            return Err(format!("{node} goes from {:?} to a snapshot of {last:?}", member.applied));
+        }
+        if state != self.truth.digest(last) {
+            return Err(format!("the snapshot of {last:?} that {node} installs is of another history"));
+        }
+        (member.applied, member.digest) = (last, state);
+        Ok(())
+    }
+
+    fn committed(&mut self, node: NodeId, committed: Committed, term: Term) -> Result<(), Violation> {
+        let entry = committed.entry;
         let news = self.truth.committed(&entry, term)?;
-        if news && stored_on < self.config.voters.majority() {
-            return Err(format!("{entry:?} is committed, but stored on {stored_on} nodes only"));
+        let member = self.members.get_mut(&node).expect("a member");
+        if entry.index != member.applied.next() {
+            return Err(format!("{node} applies {entry:?} after {:?}", member.applied));
+        }
+        (member.applied, member.digest) = (entry.index, digest(member.digest, &entry));
+        let core = self.members[&node].core.as_ref().expect("it has just stepped");
+        if news && !core.log().members().agree(|id| self.members[&id].disk.has(&entry)) {
+            return Err(format!("{entry:?} is committed, but not stored by a majority"));
+        }
+        if matches!(entry.payload, Payload::Members(_)) && news {
+            self.seen.changes += 1;
         }
         Ok(())
     }
@@ -273,6 +422,10 @@ impl Simulation {
     fn answered(&mut self, request: RequestId, answer: Answer, applied: Index) -> Result<(), Violation> {
         match answer {
             Answer::ReadReady => self.truth.read(request, applied),
+            Answer::Transferred => {
+                self.seen.transfers += 1;
+                Ok(())
+            }
             #[cfg(feature = "mutants")]
             Answer::Appended(index) => {
                 let leader = self.truth.leaders.last_key_value().expect("somebody leads").0;
@@ -284,9 +437,15 @@ impl Simulation {
     }
 }
 
+fn read_state(snapshot: &Snapshot) -> u64 {
+    let text = std::str::from_utf8(&snapshot.state).expect("sixteen digits");
+    u64::from_str_radix(text, 16).expect("sixteen digits")
+}
+
 #[test]
 fn random_faults_break_no_promise() {
     let (mut leaders, mut replaced, mut reads) = (0, 0, 0);
+    let mut seen = Seen::default();
     for seed in 0..SEEDS {
         let mut simulation = Simulation::new(seed, |_| {});
         assert_eq!(simulation.run(), Ok(()), "seed {seed}");
@@ -294,9 +453,14 @@ fn random_faults_break_no_promise() {
         leaders += truth.leaders.len();
         replaced += truth.entries.len() - truth.committed.len();
         reads += truth.answered_reads;
+        seen.add(&simulation.seen);
     }
+    println!("{SEEDS} runs: {leaders} leaders, {replaced} entries replaced, {reads} reads, {seen:?}");
     let runs = SEEDS as usize;
     assert!(leaders > 5 * runs && replaced > 5 * runs && reads > 100 * runs, "the adversary is too kind");
+    let Seen { crashes, snapshots, installs, changes, transfers } = seen;
+    let rarest = [crashes, snapshots, installs, changes, transfers].into_iter().min();
+    assert!(rarest > Some(runs), "the adversary is too kind");
 }
 
 #[test]

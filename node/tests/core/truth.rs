@@ -1,11 +1,19 @@
 //! What a perfect observer of all nodes knows, and the properties of Raft, figure 3, in its terms.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use node::raft::{Entry, Index, Log, LogPosition, NodeId, RequestId, Term};
 
 /// A broken property.
 pub(crate) type Violation = String;
+
+/// What an entry makes of the digest of those before it.
+pub(crate) fn digest(before: u64, entry: &Entry) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (before, entry.index, entry.term, format!("{:?}", entry.payload)).hash(&mut hasher);
+    hasher.finish()
+}
 
 /// Everything that has been seen anywhere, to compare with.
 #[derive(Default)]
@@ -31,8 +39,10 @@ impl Truth {
         if leader != node {
             return Err(format!("{leader} and {node} both lead {term:?}"));
         }
-        let missing =
-            |(entry, since): &(&Entry, &Term)| **since < term && log.get(entry.index) != Some(*entry);
+        let kept = |entry: &Entry| entry.index > log.base().index;
+        let missing = |(entry, since): &(&Entry, &Term)| {
+            **since < term && kept(entry) && log.get(entry.index) != Some(*entry)
+        };
         match self.committed.iter().zip(&self.committed_in).find(missing) {
             Some((entry, _)) => Err(format!("{node} leads {term:?} without the committed {entry:?}")),
             None => Ok(()),
@@ -67,6 +77,11 @@ impl Truth {
                 Ok(true)
             }
         }
+    }
+
+    /// What all entries up to `index` come to.
+    pub(crate) fn digest(&self, index: Index) -> u64 {
+        self.committed[..index.0 as usize].iter().fold(0, digest)
     }
 
     /// A read sees everything that was committed when it arrived.

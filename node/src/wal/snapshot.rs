@@ -1,0 +1,111 @@
+//! The snapshot on disk: one file that stands for the beginning of the log.
+//!
+//! It is written aside, synced, renamed, and its name synced, before anything that it stands for is forgotten. A file under
+//! its final name is therefore whole, and damage in it is damage of durable data: the node refuses to start.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use bytes::{BufMut, Bytes};
+
+use super::error::{Op, WalError, corrupt};
+use super::segment::{list, name_of};
+use super::sync_directory;
+use crate::codec::{DecodeError, Reader, put_bytes, put_members, put_position};
+use crate::raft::{NodeId, Snapshot};
+
+const MAGIC: u64 = u64::from_le_bytes(*b"SHKDNSNP");
+const VERSION: u32 = 1;
+const SUFFIX: &str = ".snapshot";
+const UNFINISHED_SUFFIX: &str = ".snapshot.tmp";
+
+/// Makes a snapshot durable and forgets the one before.
+///
+/// # Errors
+/// When the disk says so.
+pub(crate) fn save(directory: &Path, id: NodeId, snapshot: &Snapshot) -> Result<(), WalError> {
+    let name = format!("{:020}", snapshot.last.index.0);
+    let (aside, path) =
+        (directory.join(format!("{name}{UNFINISHED_SUFFIX}")), directory.join(format!("{name}{SUFFIX}")));
+    let mut file = File::create(&aside).map_err(Op::Open.at(&aside))?;
+    file.write_all(&encode(id, snapshot)).map_err(Op::Write.at(&aside))?;
+    file.sync_all().map_err(Op::Sync.at(&aside))?;
+    fs::rename(&aside, &path).map_err(Op::Rename.at(&aside))?;
+    sync_directory(directory)?;
+    for older in stored(directory)?.into_iter().filter(|stored| *stored != path) {
+        fs::remove_file(&older).map_err(Op::Remove.at(&older))?;
+    }
+    Ok(())
+}
+
+/// The snapshot, if there is one. Removes what a crash left of others.
+///
+/// # Errors
+/// When it is damaged, belongs to another node, or cannot be read.
+pub(super) fn load(directory: &Path, id: NodeId) -> Result<Option<Snapshot>, WalError> {
+    for path in list(directory)?.iter().filter(|path| name_of(path).ends_with(UNFINISHED_SUFFIX)) {
+        fs::remove_file(path).map_err(Op::Remove.at(path))?;
+    }
+    let mut stored = stored(directory)?;
+    let Some(path) = stored.pop() else {
+        return Ok(None);
+    };
+    let snapshot = decode(&path, id, fs::read(&path).map_err(Op::Read.at(&path))?.into())?;
+    for older in stored {
+        fs::remove_file(&older).map_err(Op::Remove.at(&older))?;
+    }
+    Ok(Some(snapshot))
+}
+
+/// All snapshots, the newest last: names are as wide as numbers can be.
+fn stored(directory: &Path) -> Result<Vec<PathBuf>, WalError> {
+    let mut found = list(directory)?;
+    found.retain(|path| name_of(path).ends_with(SUFFIX));
+    found.sort();
+    Ok(found)
+}
+
+/// Magic, version, node, position, members, state; then the checksum of those.
+fn encode(id: NodeId, snapshot: &Snapshot) -> Vec<u8> {
+    let mut out = Vec::with_capacity(snapshot.state.len() + 1024);
+    out.put_u64_le(MAGIC);
+    out.put_u32_le(VERSION);
+    out.put_slice(&id.to_bytes());
+    put_position(&mut out, snapshot.last);
+    put_members(&mut out, &snapshot.members);
+    put_bytes(&mut out, &snapshot.state);
+    out.put_u32_le(crc32fast::hash(&out));
+    out
+}
+
+fn decode(path: &Path, id: NodeId, bytes: Bytes) -> Result<Snapshot, WalError> {
+    let damaged = |reason: &dyn std::fmt::Display| corrupt(path, 0, reason);
+    let Some(end) = bytes.len().checked_sub(4) else {
+        return Err(damaged(&"the file ends inside its header"));
+    };
+    let (content, checksum) = (bytes.slice(..end), bytes.slice(end..));
+    if checksum[..] != crc32fast::hash(&content).to_le_bytes() {
+        return Err(damaged(&"the checksum does not match"));
+    }
+    let mut reader = Reader::new(content);
+    let header =
+        |reader: &mut Reader| Ok::<_, DecodeError>((reader.u64()?, reader.u32()?, reader.node_id()?));
+    let (magic, version, owner) = header(&mut reader).map_err(|error| damaged(&error))?;
+    if magic != MAGIC {
+        return Err(damaged(&"the file is no snapshot"));
+    }
+    if version != VERSION {
+        return Err(WalError::Version { path: path.to_owned(), found: version, expected: VERSION });
+    }
+    if owner != id {
+        let (found, expected) = (owner.to_string(), id.to_string());
+        return Err(WalError::Foreign { path: path.to_owned(), found, expected });
+    }
+    let body = |mut reader: Reader| {
+        let snapshot =
+            Snapshot { last: reader.position()?, members: reader.members()?, state: reader.bytes()? };
+        reader.finish().map(|()| snapshot)
+    };
+    body(reader).map_err(|error| damaged(&error))
+}
