@@ -15,7 +15,7 @@ use crate::disk::{Disk, Recovered};
 use crate::truth::{Truth, Violation, digest};
 
 const TICK_MS: u64 = 10;
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 1000;
 const STEPS: usize = 30_000;
 const HEALED_ROUNDS: usize = 400;
 /// Messages on their way; further ones are lost.
@@ -169,10 +169,10 @@ impl Simulation {
             13..25 => self.members.get_mut(&node).expect("a member").paused = false,
             25..31 => self.split(),
             31..41 => self.rejoin(),
-            41..43 => return self.change(),
-            43..44 => return self.transfer(),
-            44..54 => return self.snapshot(node),
-            54..64 => return self.finish_storing(node),
+            41..51 => return self.change(),
+            51..54 => return self.transfer(),
+            54..59 => return self.snapshot(node),
+            59..64 => return self.finish_storing(node),
             64..120 => return self.pass_time(),
             120..350 => return self.sync(node),
             350..420 => return self.ask(node),
