@@ -11,8 +11,10 @@
 //! linearizable unless a client asks for `local`. An error that is not about an unknown outcome means that nothing
 //! happened.
 //!
+//! Members come and go while it works, by joint consensus; snapshots stand for the beginning of the log.
+//!
 //! # What it deliberately does not do
-//! Membership change, log compaction, client sessions, authentication.
+//! Client sessions, authentication.
 //!
 //! Start reading at [`run`], then [`server`].
 

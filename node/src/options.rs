@@ -61,7 +61,9 @@ impl Options {
         if heartbeat.0 == 0 || election.0 < MIN_HEARTBEATS_PER_ELECTION * heartbeat.0 {
             return Err(NodeError::Timing { heartbeat_ms: heartbeat.0, election_ms: election.0 });
         }
-        let config = Config::new(id, heartbeat, election);
+        let mut config = Config::new(id, heartbeat, election);
+        // A follower that is behind by less than the way to the next snapshot needs none.
+        config.limits.retained_entries = self.snapshot_entries / 2;
         #[cfg(feature = "mutants")]
         let config = Config { mutant: self.mutant()?, ..config };
         Ok(config)

@@ -83,6 +83,29 @@ impl Cluster {
         Self { nodes, _data: data }
     }
 
+    /// Starts one more node, which waits to be added; returns its position.
+    pub(crate) async fn join(&mut self) -> usize {
+        let listeners = Listeners::bind(any_port(), any_port()).await.expect("free ports");
+        let first = &self.nodes[0].options;
+        let position = self.nodes.len();
+        let id = format!("n{}", position + 1);
+        let peer = listeners.peer_address().expect("a bound socket");
+        let mut cluster = first.cluster.clone();
+        cluster.insert(id.clone(), peer);
+        let options = Options {
+            data: first.data.with_file_name(&id),
+            client: listeners.client_address().expect("a bound socket"),
+            id,
+            peer,
+            cluster,
+            join: true,
+            ..first.clone()
+        };
+        let task = Some(tokio::spawn(serve(options.clone(), listeners, pending())));
+        self.nodes.push(Node { options, task });
+        position
+    }
+
     /// Ends a node as a crash would: nothing more is sent, nobody is told.
     pub(crate) async fn kill(&mut self, position: usize) {
         let task = self.nodes[position].task.take().expect("a running node");

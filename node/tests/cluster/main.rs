@@ -3,6 +3,7 @@
 //! Nothing here measures time: tests wait for conditions, and give up after a generous limit.
 
 mod harness;
+mod members;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
