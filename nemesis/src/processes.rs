@@ -6,6 +6,8 @@
 //!
 //! It knows nothing of readiness or leadership; that takes knowledge of the target.
 
+mod members;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
@@ -51,6 +53,17 @@ pub enum ProcessError {
         /// Why.
         source: DiskError,
     },
+    /// The node was taken out of the cluster and is not back.
+    #[error("{0} is no member of the cluster and cannot be started as one")]
+    NoMember(NodeId),
+    /// The node's data directory cannot be emptied.
+    #[error("{node}: cannot empty its data directory: {source}")]
+    Data {
+        /// Which node.
+        node: NodeId,
+        /// Why.
+        source: io::Error,
+    },
     /// The node has no process.
     #[error("{0} is not running")]
     NotRunning(NodeId),
@@ -87,6 +100,8 @@ struct NodeState {
     turn: Arc<Mutex<()>>,
     /// Its clocks, if they can be made wrong.
     clock: Option<Arc<NodeClock>>,
+    /// Whether it was taken out of the cluster.
+    away: bool,
 }
 
 #[derive(Debug, Default)]
@@ -503,6 +518,7 @@ impl NodeState {
             starts: 0,
             turn: Arc::default(),
             clock: None,
+            away: false,
         }
     }
 }

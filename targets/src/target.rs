@@ -50,6 +50,9 @@ pub struct Launch {
     pub peers: BTreeMap<NodeId, SocketAddr>,
     /// The mutant that the node shall be, where the target has some.
     pub mutant: Option<String>,
+    /// Whether it comes to a cluster that runs, as a new member with an empty data directory. Then `peers` are the
+    /// members and the node itself.
+    pub joins: bool,
 }
 
 /// How a node is started, beside its executable.
@@ -127,6 +130,22 @@ pub trait Operator: Send + Sync {
     fn operate(&self, operation: &str, node: SocketAddr) -> OperationFuture;
 }
 
+/// The peer addresses of the members, on their way; or why they are not known.
+pub type MembersFuture = Pin<Box<dyn Future<Output = Result<Vec<SocketAddr>, String>> + Send>>;
+
+/// Changes who belongs to the cluster, over connections that no fault touches. A member is known by the peer address that
+/// it advertises. The node that is asked listens for clients at `node`.
+pub trait Membership: Send + Sync {
+    /// The members, by a linearizable read of the node that is asked: everything that was committed before is in it.
+    fn members(&self, node: SocketAddr) -> MembersFuture;
+
+    /// Makes who advertises `peer` a member.
+    fn add(&self, node: SocketAddr, peer: SocketAddr) -> OperationFuture;
+
+    /// Makes it a member no more.
+    fn remove(&self, node: SocketAddr, peer: SocketAddr) -> OperationFuture;
+}
+
 /// A system under test. One file implements it per system.
 pub trait Target: Send + Sync {
     /// The name on the command line.
@@ -175,6 +194,14 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// When it cannot be set up.
     fn operator(&self) -> Option<Result<Box<dyn Operator>, reqwest::Error>> {
+        None
+    }
+
+    /// A way to change its members; `None` when it offers none. A target that has one has [`Peering::Advertised`].
+    ///
+    /// # Errors
+    /// When it cannot be set up.
+    fn membership(&self) -> Option<Result<Box<dyn Membership>, reqwest::Error>> {
         None
     }
 
