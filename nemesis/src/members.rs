@@ -37,9 +37,14 @@ pub(crate) async fn leave(
     node: &NodeId,
     at: Option<&NodeId>,
 ) -> Result<Change, FaultError> {
+    may_leave(cluster, node);
+    change(cluster, &Operation::Remove { node: node.clone() }, at).await
+}
+
+/// From now on the process of a node may find that it is no member, and end.
+pub(crate) fn may_leave(cluster: &impl Cluster, node: &NodeId) {
     cluster.processes().excuse(node);
     cluster.processes().leaves(node);
-    change(cluster, &Operation::Remove { node: node.clone() }, at).await
 }
 
 /// Proves that a node is no member: another node than the one that was asked does not list it, and its process has ended by
@@ -100,11 +105,13 @@ pub(crate) async fn rejoin(
         processes.empty(node, &cluster.data(node)).await?;
         let added = change(cluster, &Operation::Add { node: node.clone() }, at).await?;
         let members = lists(cluster, node, &added.asked).await?;
-        processes.returns(node, cluster.arguments_to_join(node, &members));
+        processes.set_arguments(node, cluster.arguments_to_join(node, &members));
+        processes.returns(node);
     }
     join(cluster, node).await?;
     let listed = everybody_lists(cluster, node).await?;
     processes.no_longer_excuse(node);
+    processes.settles(node);
     Ok(listed)
 }
 
@@ -216,16 +223,16 @@ async fn join(cluster: &impl Cluster, node: &NodeId) -> Result<(), FaultError> {
     }
 }
 
-/// Waits until the node and a majority list every node that is not away, and nobody lists anything else. That the node
-/// answers such a read also means that it has caught up with everything that was acknowledged before.
+/// Waits until the node and a majority list every node that is not away. That the node answers such a read also means
+/// that it has caught up with everything that was acknowledged before.
 async fn everybody_lists(cluster: &impl Cluster, node: &NodeId) -> Result<String, FaultError> {
-    let wanted: BTreeSet<NodeId> = cluster.processes().members().into_iter().collect();
     let deadline = Instant::now() + CHANGE_LIMIT;
     loop {
+        let wanted: BTreeSet<NodeId> = cluster.processes().members().into_iter().collect();
         let (mut agree, mut reason) = (BTreeSet::new(), format!("no majority lists {}", list(&wanted)));
         for told_by in &wanted {
             match cluster.members(told_by).await {
-                Ok(members) if members == wanted => _ = agree.insert(told_by.clone()),
+                Ok(members) if members.is_superset(&wanted) => _ = agree.insert(told_by.clone()),
                 Ok(members) => reason = format!("{told_by} lists {}", list(members)),
                 Err(error) => reason = format!("{told_by} does not say who is a member: {error}"),
             }

@@ -7,7 +7,7 @@
 //! | `shrink minority` | a minority is removed one after the other, and added again one after the other |
 //!
 //! A majority of all nodes stays, so those that are left have a quorum of their own; with fewer than that the fault is not
-//! tried, nor while another node is away. Evidence: another node than the one that was asked does not list the member,
+//! tried, nor while another node is away or has not caught up. Evidence: another node than the one that was asked does not list the member,
 //! by a linearizable read, and the process of the removed member has ended by itself or answers no such read. A removed
 //! process may end, and what it then logs is not held against it. Healed: see [`crate::members::rejoin`].
 
@@ -38,7 +38,7 @@ impl Fault for ChangeMembers {
         if !cluster.offers_membership() {
             return Err(Skip("the target offers no changes of members".to_owned()));
         }
-        nobody_is_away(cluster)?;
+        all_are_settled(cluster)?;
         let (verb, who) = request.selector.split_once(' ').ok_or_else(|| request.unknown_selector())?;
         if !["remove", "replace", "shrink"].contains(&verb) {
             return Err(request.unknown_selector());
@@ -106,11 +106,11 @@ impl ChangeMembers {
     }
 }
 
-/// Two faults that take members away could take a majority together, each of them a minority.
-pub(crate) fn nobody_is_away(cluster: &impl Cluster) -> Result<(), Skip> {
+/// Two faults that take data or members away, each a minority, could take a majority together.
+pub(crate) fn all_are_settled(cluster: &impl Cluster) -> Result<(), Skip> {
     let processes = cluster.processes();
-    match processes.nodes().into_iter().find(|node| processes.is_away(node)) {
-        Some(away) => Err(Skip(format!("{away} is no member at this moment"))),
+    match processes.nodes().into_iter().find(|node| !processes.is_settled(node)) {
+        Some(node) => Err(Skip(format!("{node} is no member at this moment, or has not caught up"))),
         None => Ok(()),
     }
 }

@@ -27,6 +27,7 @@ use crate::guardian::{
 use crate::process::Identity;
 use crate::role::Role;
 use crate::{EventSink, Registry};
+use members::Place;
 
 /// How long a process that was killed, or asked to end, may take, its whole tree included.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
@@ -100,8 +101,7 @@ struct NodeState {
     turn: Arc<Mutex<()>>,
     /// Its clocks, if they can be made wrong.
     clock: Option<Arc<NodeClock>>,
-    /// Whether it was taken out of the cluster.
-    away: bool,
+    place: Place,
 }
 
 #[derive(Debug, Default)]
@@ -518,7 +518,7 @@ impl NodeState {
             starts: 0,
             turn: Arc::default(),
             clock: None,
-            away: false,
+            place: Place::default(),
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::data::Contents;
 use crate::fault::{Fault, FaultError, NODES_PREFIX, READY_LIMIT, Request, Scope, Skip};
 use crate::kill::{End, bring_up};
 use crate::members::{self, Change};
-use crate::membership::nobody_is_away;
+use crate::membership::all_are_settled;
 use crate::victims::Victims;
 use crate::{Cluster, Link, quorum};
 
@@ -45,17 +45,17 @@ pub(crate) struct Wipe {
 
 impl Fault for Wipe {
     async fn resolve<C: Cluster>(request: &Request<'_>, cluster: &C) -> Result<Self, Skip> {
-        nobody_is_away(cluster)?;
+        all_are_settled(cluster)?;
         let processes = cluster.processes();
         let victims = Victims::choose(request, cluster, |node| processes.is_active(node)).await?;
         let [node] = &victims.nodes[..] else {
             return Err(Skip("one node is wiped at a time".to_owned()));
         };
         let node = node.clone();
-        if !quorum::is_left_after(cluster, &victims.nodes, &[]) {
-            return Err(Skip(format!("no majority would be left without {node}")));
-        }
         let how = if cluster.offers_membership() {
+            if !quorum::is_left_after(cluster, &victims.nodes, &[]) {
+                return Err(Skip(format!("no majority would be left without {node}")));
+            }
             "comes back as a new member"
         } else {
             others_are_whole(cluster, &node)?;
@@ -81,6 +81,7 @@ impl Fault for Wipe {
             self.change = Some(members::leave(cluster, &self.node, None).await?);
         } else {
             make_dispensable(cluster, &self.node).await?;
+            cluster.processes().returns(&self.node);
         }
         self.lost = members::empty(cluster, &self.node).await?;
         Ok(())
@@ -116,6 +117,7 @@ impl Wipe {
         let identity = bring_up(cluster, &self.node).await?;
         let caught_up = cluster.settle(std::slice::from_ref(&self.node), READY_LIMIT).await;
         caught_up.map_err(FaultError::NotProven)?;
+        cluster.processes().settles(&self.node);
         Ok(format!("{} ({identity}) answers and has caught up", self.node))
     }
 }

@@ -315,8 +315,9 @@ impl Membership for EtcdOperator {
     fn members(&self, node: SocketAddr) -> MembersFuture {
         let operator = self.clone();
         Box::pin(async move {
-            let members = operator.list_members(node).await?;
-            members.iter().map(Member::peer).collect()
+            // The list comes from the memory of the node; a linearizable read before makes it current.
+            operator.ask(node, "kv/range", &json!({"key": encode("k"), "count_only": true})).await?;
+            operator.list_members(node).await?.iter().map(Member::peer).collect()
         })
     }
 
@@ -368,9 +369,8 @@ impl Member {
 }
 
 impl EtcdOperator {
-    /// Lists of members come from the memory of the node; a linearizable read before makes it current.
+    /// The members as far as the node knows.
     async fn list_members(&self, node: SocketAddr) -> Result<Vec<Member>, String> {
-        self.ask(node, "kv/range", &json!({"key": encode("k"), "count_only": true})).await?;
         let path = "cluster/member/list";
         let answer = self.send(node, path, &json!({})).await?;
         let listed: Members = serde_json::from_slice(&answer).map_err(|error| format!("{path}: {error}"))?;
