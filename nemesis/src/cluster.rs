@@ -110,10 +110,7 @@ pub trait Cluster: Send + Sync + 'static {
     ///
     /// # Errors
     /// Says why it gives no such answer at this moment.
-    fn members(
-        &self,
-        _told_by: &NodeId,
-    ) -> impl Future<Output = Result<BTreeSet<NodeId>, String>> + Send {
+    fn members(&self, _told_by: &NodeId) -> impl Future<Output = Result<BTreeSet<NodeId>, String>> + Send {
         std::future::ready(Err("this system does not say who is a member".to_owned()))
     }
 
@@ -131,11 +128,7 @@ pub trait Cluster: Send + Sync + 'static {
     ///
     /// # Errors
     /// Says what was seen instead when the limit was over.
-    fn settle(
-        &self,
-        nodes: &[NodeId],
-        limit: Duration,
-    ) -> impl Future<Output = Result<(), String>> + Send;
+    fn settle(&self, nodes: &[NodeId], limit: Duration) -> impl Future<Output = Result<(), String>> + Send;
 
     /// The time in which the system notices a failure: its election timeout. Durations of faults scale with it.
     fn unit(&self) -> Duration;

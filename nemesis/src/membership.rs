@@ -45,8 +45,7 @@ impl Fault for ChangeMembers {
         }
         let leader = if who == "follower" { cluster.leader().await } else { None };
         let selector = if who == "follower" { "one" } else { who };
-        let eligible =
-            |node: &NodeId| cluster.processes().is_active(node) && leader.as_ref() != Some(node);
+        let eligible = |node: &NodeId| cluster.processes().is_active(node) && leader.as_ref() != Some(node);
         let victims = Victims::choose(&Request { selector, ..*request }, cluster, eligible).await?;
         let nodes = victims.nodes.clone();
         if !quorum::is_left_after(cluster, &nodes, &[]) {

@@ -62,11 +62,8 @@ impl Fault for Wipe {
             "comes back in place"
         };
         let chosen = Scope::describe(request.selector, NODES_PREFIX, &victims.nodes);
-        let scope = Scope {
-            nodes: victims.nodes.clone(),
-            detail: format!("{chosen}; {how}"),
-            leaves_quorum: true,
-        };
+        let scope =
+            Scope { nodes: victims.nodes.clone(), detail: format!("{chosen}; {how}"), leaves_quorum: true };
         Ok(Self { scope, victims, node, ended: String::new(), change: None, lost: Contents::default() })
     }
 
@@ -128,8 +125,8 @@ async fn make_dispensable(cluster: &impl Cluster, node: &NodeId) -> Result<(), F
     cluster.settle(&others, READY_LIMIT).await.map_err(FaultError::NotProven)?;
     for other in &others {
         let status = cluster.status(other).await;
-        let status = status
-            .ok_or_else(|| FaultError::NotProven(format!("{other} does not say whether it leads")))?;
+        let status =
+            status.ok_or_else(|| FaultError::NotProven(format!("{other} does not say whether it leads")))?;
         if status.leads {
             let _turn = cluster.processes().turn(other).await?;
             let identity = End::Killed.ask(cluster, other).await?;
@@ -143,14 +140,18 @@ async fn make_dispensable(cluster: &impl Cluster, node: &NodeId) -> Result<(), F
 fn others_are_whole(cluster: &impl Cluster, node: &NodeId) -> Result<(), Skip> {
     let (others, processes, links) = (others(cluster, node), cluster.processes(), cluster.links());
     if let Some(down) = others.iter().find(|other| !processes.is_active(other)) {
-        return Err(Skip(format!("{down} is down or paused, and only a node that all others can do without is wiped")));
+        return Err(Skip(format!(
+            "{down} is down or paused, and only a node that all others can do without is wiped"
+        )));
     }
     let held = |one: &NodeId| {
         let to_others = others.iter().filter(|other| *other != one);
         to_others.flat_map(|other| Link::both(one, other)).find(|link| links.rule(link).held)
     };
     match others.iter().find_map(held) {
-        Some(link) => Err(Skip(format!("{link} is cut, and only a node that all others can do without is wiped"))),
+        Some(link) => {
+            Err(Skip(format!("{link} is cut, and only a node that all others can do without is wiped")))
+        }
         None => Ok(()),
     }
 }

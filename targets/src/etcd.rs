@@ -119,7 +119,10 @@ impl Target for Etcd {
     }
 
     fn membership(&self) -> Option<Result<Box<dyn Membership>, reqwest::Error>> {
-        Some(http::client(MEMBERSHIP_TIMEOUT).map(|http| Box::new(EtcdOperator { http }) as Box<dyn Membership>))
+        Some(
+            http::client(MEMBERSHIP_TIMEOUT)
+                .map(|http| Box::new(EtcdOperator { http }) as Box<dyn Membership>),
+        )
     }
 
     fn supports_reads(&self, _reads: Reads) -> bool {

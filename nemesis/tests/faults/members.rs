@@ -64,7 +64,10 @@ async fn removal_that_does_not_happen_is_not_proven() {
     let (cluster, sink) = (scene.cluster.clone(), scene.stop.clone());
     let handle = scene.run(&[at_once(Kind::Membership, "remove one")]);
     let failed = scene.phase(0, FaultPhase::Failed).await;
-    assert!(failed.contains("lists it still") || failed.contains("answers linearizable reads still"), "{failed}");
+    assert!(
+        failed.contains("lists it still") || failed.contains("answers linearizable reads still"),
+        "{failed}"
+    );
     cluster.is_stubborn.store(false, Ordering::Relaxed);
     sink.send_replace(true);
     assert_eq!(within(handle).await.unwrap().unhealed, [""; 0]);
@@ -105,8 +108,7 @@ async fn end_of_a_removed_process_is_nobodys_crash_and_later_ones_are() {
 #[tokio::test]
 async fn wiped_node_is_killed_and_finds_nothing_of_what_it_wrote() {
     for mut scene in [Scene::new().await, Scene::without_membership().await] {
-        *scene.cluster.status.lock().unwrap() =
-            Some(nemesis::NodeStatus { leads: false, uncommitted: None });
+        *scene.cluster.status.lock().unwrap() = Some(nemesis::NodeStatus { leads: false, uncommitted: None });
         let before = scene.cluster.processes.identity(&n(1)).unwrap();
         let trace = leave_a_trace(&scene, &n(1));
         let (summary, events) = scene.run_whole(&[at_once(Kind::Wipe, "leader")]).await;

@@ -228,17 +228,8 @@ impl Scene {
         let (processes, directory) = (ground.processes.clone(), ground.directory.path().to_owned());
         let members = Mutex::new(Some(upstreams.keys().cloned().collect()));
         let is_stubborn = AtomicBool::new(false);
-        let cluster = Beating {
-            processes,
-            links,
-            leader,
-            status,
-            upstreams,
-            directory,
-            upgrade,
-            members,
-            is_stubborn,
-        };
+        let cluster =
+            Beating { processes, links, leader, status, upstreams, directory, upgrade, members, is_stubborn };
         Self { ground, cluster: Arc::new(cluster), stop: watch::Sender::new(false) }
     }
 

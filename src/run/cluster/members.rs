@@ -31,7 +31,8 @@ impl RunCluster {
     }
 
     pub(super) async fn list_members(&self, told_by: &NodeId) -> Result<BTreeSet<NodeId>, String> {
-        let asked = self.direct.get(told_by).ok_or_else(|| format!("{told_by} is not a node of this cluster"))?;
+        let asked =
+            self.direct.get(told_by).ok_or_else(|| format!("{told_by} is not a node of this cluster"))?;
         let listed = self.membership()?.members(*asked).await?;
         let node_at = |address: &SocketAddr| {
             let node = self.nodes.iter().find(|node| self.advertised(node) == Ok(*address));
