@@ -119,6 +119,12 @@ impl Plan {
             rhythm: self.rhythm().map_err(crate::cli::usage)?,
             scripts: Scripts::load(&nemeses).map_err(crate::cli::usage)?,
         };
+        if setting.scripts.change_members() && self.target().membership().is_none() {
+            let target = &self.target;
+            return Err(crate::cli::usage(format!(
+                "--nemesis: a scenario changes the members, and the target `{target}` offers no such changes"
+            )));
+        }
         self.schedule = nemesis::schedule::plan(&nemeses, &setting);
         Ok(self)
     }

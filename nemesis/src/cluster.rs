@@ -3,6 +3,8 @@
 //! Processes and links are the same for every system. What takes knowledge of one (who leads, is a node up, how fast
 //! does it notice a failure) is asked through the [`Cluster`] trait.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,8 +36,35 @@ pub enum Operation {
         /// Who shall lead.
         to: NodeId,
     },
+    /// Makes a node, which has no process, a new member.
+    Add {
+        /// Who becomes a member.
+        node: NodeId,
+    },
+    /// Makes a member vote that has begun without a vote.
+    Promote {
+        /// Who votes then.
+        node: NodeId,
+    },
+    /// Makes a node a member no more.
+    Remove {
+        /// Who is no member then.
+        node: NodeId,
+    },
     /// One that the system calls by this name.
     Named(String),
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transfer { to } => write!(f, "transfer to {to}"),
+            Self::Add { node } => write!(f, "add {node}"),
+            Self::Promote { node } => write!(f, "promote {node}"),
+            Self::Remove { node } => write!(f, "remove {node}"),
+            Self::Named(name) => f.write_str(name),
+        }
+    }
 }
 
 /// What a node says of itself.
@@ -77,6 +106,35 @@ pub trait Cluster: Send + Sync + 'static {
     ) -> impl Future<Output = Result<String, String>> + Send {
         std::future::ready(Err("this system offers no operations".to_owned()))
     }
+
+    /// Whether members can be added and removed.
+    fn offers_membership(&self) -> bool {
+        false
+    }
+
+    /// Who is a member, by a linearizable read of one node, past the links: everything that was committed before is in it.
+    ///
+    /// # Errors
+    /// Says why it gives no such answer at this moment.
+    fn members(&self, _told_by: &NodeId) -> impl Future<Output = Result<BTreeSet<NodeId>, String>> + Send {
+        std::future::ready(Err("this system does not say who is a member".to_owned()))
+    }
+
+    /// With which arguments a node starts that was made a member of a cluster of these members, itself included; the
+    /// first is the program's name.
+    fn arguments_to_join(&self, _node: &NodeId, _members: &BTreeSet<NodeId>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Where a node keeps its data.
+    fn data(&self, node: &NodeId) -> PathBuf;
+
+    /// Waits until each of these nodes has applied everything that is acknowledged when this is asked, a write of the harness's
+    /// own included.
+    ///
+    /// # Errors
+    /// Says what was seen instead when the limit was over.
+    fn settle(&self, nodes: &[NodeId], limit: Duration) -> impl Future<Output = Result<(), String>> + Send;
 
     /// The time in which the system notices a failure: its election timeout. Durations of faults scale with it.
     fn unit(&self) -> Duration;

@@ -56,6 +56,10 @@ pub enum Kind {
     Transfer,
     /// Something that an operator of the system does.
     Operation,
+    /// Members leave the cluster and come back as new ones.
+    Membership,
+    /// Nodes lose everything that they have written.
+    Wipe,
     /// Clocks show a wrong time of day.
     Clock,
     /// Monotonic clocks jump forwards or run fast.
@@ -68,7 +72,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Kill,
         Self::Pause,
         Self::Partition,
@@ -86,6 +90,8 @@ impl Kind {
         Self::SlowDisk,
         Self::Transfer,
         Self::Operation,
+        Self::Membership,
+        Self::Wipe,
         Self::Clock,
         Self::ClockMonotonic,
         Self::Command,
@@ -112,6 +118,8 @@ impl Kind {
             Self::SlowDisk => "slow-disk",
             Self::Transfer => "transfer",
             Self::Operation => "operation",
+            Self::Membership => "membership",
+            Self::Wipe => "wipe",
             Self::Clock => "clock",
             Self::ClockMonotonic => "clock-monotonic",
             Self::Command => "command",
@@ -180,6 +188,13 @@ impl Kind {
             Self::SlowDisk => "makes the fsyncs of nodes slow",
             Self::Transfer => "asks the leader to hand leadership over to another node",
             Self::Operation => "has a node do what its operator can ask for: compact, defragment, snapshot",
+            Self::Membership => {
+                "removes members from the cluster, and adds them again with empty data directories"
+            }
+            Self::Wipe => {
+                "kills a node and empties its data directory; where the target offers no membership it comes back in place, \
+                 and a violation may be the fault's own"
+            }
             Self::Clock => "makes the wall clocks of nodes jump, drift, or jump to and fro",
             Self::ClockMonotonic => {
                 "makes the monotonic clocks of nodes jump forwards or run fast; many runtimes then wait too long, so a \
@@ -201,7 +216,8 @@ impl Kind {
             Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk => {
                 "/dev/fuse, and root or unprivileged user namespaces"
             }
-            Self::Transfer | Self::Operation => "a target that offers it",
+            Self::Transfer | Self::Operation | Self::Membership => "a target that offers it",
+            Self::Wipe => "nothing; safe where the target offers membership",
             Self::Command => "an executable file",
             Self::Clock | Self::ClockMonotonic => {
                 "ptrace of own children, x86-64, a target that asks the vDSO for the time"

@@ -158,9 +158,20 @@ impl End {
 /// Makes sure that nodes have processes that answer, and says which. All are started before the first is waited
 /// for, because one may wait for the others before it answers.
 pub(crate) async fn bring_up_all(cluster: &impl Cluster, nodes: &[NodeId]) -> Result<String, FaultError> {
-    let mut turns = Vec::new();
+    let processes = cluster.processes();
+    let (mut turns, mut taken) = (Vec::new(), Vec::new());
     for node in nodes {
-        turns.push(cluster.processes().turn(node).await?);
+        match processes.try_turn(node) {
+            Some(turn) => {
+                turns.push(turn);
+                start(cluster, node).await?;
+            }
+            None => taken.push(node),
+        }
+    }
+    // Who has one of these turns may wait for a quorum of the nodes above before it gives it back.
+    for node in taken {
+        turns.push(processes.turn(node).await?);
         start(cluster, node).await?;
     }
     let mut healed = Vec::new();
@@ -174,6 +185,7 @@ pub(crate) async fn bring_up_all(cluster: &impl Cluster, nodes: &[NodeId]) -> Re
 pub(crate) async fn start(cluster: &impl Cluster, node: &NodeId) -> Result<Identity, ProcessError> {
     match cluster.processes().identity(node) {
         Some(running) => Ok(running),
+        None if cluster.processes().is_away(node) => Err(ProcessError::NoMember(node.clone())),
         None => cluster.processes().launch(node).await,
     }
 }

@@ -5,7 +5,7 @@
 //! * [`links`] are the proxies between nodes, and between clients and nodes; the audit finds what avoids them.
 //! * [`schedule`] plans faults from a seed, [`runner`] carries them out on a [`Cluster`]; each fault is one file:
 //!   `kill` (also of `term`), `crash_loop`, `rolling_restart`, `pause`, `starve`, `partition` (also of `black-hole`),
-//!   `latency`, `reset`, `command`; `clock` is a folder, because it begins where processes are started; [`scenario`] plays
+//!   `latency`, `reset`, `membership`, `wipe`, `command`; `clock` is a folder, because it begins where processes are started; [`scenario`] plays
 //!   scripts of several.
 //! * [`doctor`] tells what of it works on this machine.
 //!
@@ -21,6 +21,7 @@ mod clock;
 mod cluster;
 mod command;
 mod crash_loop;
+mod data;
 pub mod diag;
 mod dice;
 pub mod disk;
@@ -34,6 +35,8 @@ mod kill;
 mod kill_at;
 mod latency;
 pub mod links;
+mod members;
+mod membership;
 mod nemesis;
 mod operation;
 mod partition;
@@ -53,6 +56,7 @@ pub mod schedule;
 mod sink;
 mod starve;
 mod victims;
+mod wipe;
 
 pub use audit::Bypass;
 pub use clock::{Area, ClockFile, Movement, NodeClock, Reader, Skew};

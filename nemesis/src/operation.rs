@@ -40,11 +40,8 @@ impl Fault for Operate {
             }
             _ => Operation::Named(request.argument.unwrap_or_default().to_owned()),
         };
-        let words = match &operation {
-            Operation::Transfer { to } => format!("to {to}"),
-            Operation::Named(name) => name.clone(),
-        };
-        let detail = format!("{}; {words}", Scope::describe(request.selector, NODES_PREFIX, &victims.nodes));
+        let detail =
+            format!("{}; {operation}", Scope::describe(request.selector, NODES_PREFIX, &victims.nodes));
         let leaves_quorum = quorum::is_left_after(cluster, &[], &[]);
         let scope = Scope { nodes: victims.nodes.clone(), detail, leaves_quorum };
         Ok(Self { scope, victims, node, operation, done: String::new() })

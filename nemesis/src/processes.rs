@@ -6,6 +6,8 @@
 //!
 //! It knows nothing of readiness or leadership; that takes knowledge of the target.
 
+mod members;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
@@ -25,6 +27,7 @@ use crate::guardian::{
 use crate::process::Identity;
 use crate::role::Role;
 use crate::{EventSink, Registry};
+use members::Place;
 
 /// How long a process that was killed, or asked to end, may take, its whole tree included.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
@@ -50,6 +53,17 @@ pub enum ProcessError {
         node: NodeId,
         /// Why.
         source: DiskError,
+    },
+    /// The node was taken out of the cluster and is not back.
+    #[error("{0} is no member of the cluster and cannot be started as one")]
+    NoMember(NodeId),
+    /// The node's data directory cannot be emptied.
+    #[error("{node}: cannot empty its data directory: {source}")]
+    Data {
+        /// Which node.
+        node: NodeId,
+        /// Why.
+        source: io::Error,
     },
     /// The node has no process.
     #[error("{0} is not running")]
@@ -87,6 +101,7 @@ struct NodeState {
     turn: Arc<Mutex<()>>,
     /// Its clocks, if they can be made wrong.
     clock: Option<Arc<NodeClock>>,
+    place: Place,
 }
 
 #[derive(Debug, Default)]
@@ -503,6 +518,7 @@ impl NodeState {
             starts: 0,
             turn: Arc::default(),
             clock: None,
+            place: Place::default(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a majority of the nodes is left whole and connected.
+//! Whether a majority of the members is left whole and connected. A node that was taken out of the cluster is none.
 
 use history::NodeId;
 
@@ -29,7 +29,7 @@ pub(crate) fn is_left(
 pub(crate) fn is_left_after(cluster: &impl Cluster, gone: &[NodeId], cut: &[Link]) -> bool {
     let (processes, links) = (cluster.processes(), cluster.links());
     is_left(
-        &processes.nodes(),
+        &processes.members(),
         |node| processes.is_active(node) && !gone.contains(node),
         |link| links.rule(link).held || cut.contains(link),
     )
@@ -38,11 +38,11 @@ pub(crate) fn is_left_after(cluster: &impl Cluster, gone: &[NodeId], cut: &[Link
 /// Whether a node that is up can talk both ways with enough others that are up for a majority.
 pub(crate) fn reaches_majority(cluster: &impl Cluster, node: &NodeId) -> bool {
     let (processes, links) = (cluster.processes(), cluster.links());
-    let nodes = processes.nodes();
+    let nodes = processes.members();
     let is_open = |other: &NodeId| !Link::both(node, other).iter().any(|link| links.rule(link).held);
     let reached =
         nodes.iter().filter(|other| processes.is_active(other) && (*other == node || is_open(other)));
-    processes.is_active(node) && reached.count() >= majority(nodes.len())
+    nodes.contains(node) && processes.is_active(node) && reached.count() >= majority(nodes.len())
 }
 
 #[cfg(test)]

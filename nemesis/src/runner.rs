@@ -24,6 +24,7 @@ use crate::kill::Kill;
 use crate::kill_at::KillAt;
 use crate::latency::Latency;
 use crate::links::FaultId;
+use crate::membership::ChangeMembers;
 use crate::operation::Operate;
 use crate::partition::Partition;
 use crate::patrol::Patrol;
@@ -34,6 +35,7 @@ use crate::rolling_restart::RollingRestart;
 use crate::scenario::Scenario;
 use crate::schedule::Quorum;
 use crate::starve::Starve;
+use crate::wipe::Wipe;
 use crate::{Cluster, EventSink, Kind, Nemesis};
 
 /// How often it is looked who leads while a fault stands.
@@ -139,6 +141,8 @@ impl<C: Cluster> Runner<C> {
                 record.live_as::<DiskFault>(&scheduled).await;
             }
             Kind::Transfer | Kind::Operation => record.live_as::<Operate>(&scheduled).await,
+            Kind::Membership => record.live_as::<ChangeMembers>(&scheduled).await,
+            Kind::Wipe => record.live_as::<Wipe>(&scheduled).await,
             Kind::Pause => record.live_as::<Pause>(&scheduled).await,
             Kind::Partition | Kind::BlackHole => record.live_as::<Partition>(&scheduled).await,
             Kind::Latency => record.live_as::<Latency>(&scheduled).await,

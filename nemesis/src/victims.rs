@@ -28,7 +28,8 @@ impl Victims {
     ) -> Result<Self, Skip> {
         let processes = cluster.processes();
         let all = processes.nodes();
-        let candidates: Vec<NodeId> = all.iter().filter(|node| eligible(node)).cloned().collect();
+        let candidates: Vec<NodeId> =
+            all.iter().filter(|node| !processes.is_away(node) && eligible(node)).cloned().collect();
         let mut order = Dice::new(request.seed).shuffled(&candidates);
         let chosen = match request.selector {
             "leader" => vec![eligible_leader(cluster, &candidates).await?],

@@ -158,6 +158,12 @@ fn operations(target: &dyn Target, nemeses: &[Nemesis]) -> anyhow::Result<()> {
     let offered = target.operations();
     let has_none = target.operator().is_none();
     for nemesis in nemeses {
+        if nemesis.kind() == Kind::Membership && target.membership().is_none() {
+            return Err(usage(format!(
+                "--nemesis {nemesis}: the target `{}` offers no changes of members",
+                target.name()
+            )));
+        }
         let unknown = match (nemesis.kind(), nemesis.argument()) {
             (Kind::Transfer, _) => has_none,
             (Kind::Operation, Some(name)) => !offered.contains(&name),

@@ -3,9 +3,11 @@
 //! What the target knows (arguments, who leads, how a write is made) and what the nemesis knows (processes, links) meet
 //! here and nowhere else.
 
-use std::collections::BTreeMap;
+mod members;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +18,9 @@ use nemesis::guardian::{Executable, NodeCommand};
 use nemesis::links::Stranger;
 use nemesis::process::Image;
 use nemesis::{Area, Cluster, Disk, EventSink, Links, NodeStatus, Operation, Processes, Upgrade};
-use targets::{ClientOptions, Launch, Leadership, Operator, Peering, Replica, StatusProbe, Target};
+use targets::{
+    ClientOptions, Launch, Leadership, Membership, Operator, Peering, Replica, StatusProbe, Target,
+};
 use tokio::sync::watch;
 use workloads::{Completion, Reads, Request};
 
@@ -57,6 +61,11 @@ pub(crate) struct RunCluster {
     leader: watch::Sender<Option<NodeId>>,
     upgrade: Option<Upgrade>,
     operator: Option<Box<dyn Operator>>,
+    membership: Option<Box<dyn Membership>>,
+    /// With what each node was started at first.
+    launches: BTreeMap<NodeId, Launch>,
+    /// The name by which nodes know their program.
+    program: String,
     /// The clocks that the nemesis makes wrong.
     clocks: Vec<Area>,
     paths: RunPaths,
@@ -88,6 +97,9 @@ impl RunCluster {
         }
         let probe = target.status_probe().context("cannot set up the status probe")?;
         let operator = target.operator().transpose().context("cannot set up operations")?;
+        let membership = target.membership().transpose().context("cannot set up changes of members")?;
+        let launches = launches(plan, &*target, &links, &addresses, paths).await?;
+        let program = binaries.target.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let cluster = Self {
             target,
             processes,
@@ -99,32 +111,25 @@ impl RunCluster {
             leader: watch::Sender::new(None),
             upgrade,
             operator,
+            membership,
+            launches,
+            program,
             clocks: plan.nemeses()?.iter().filter_map(|nemesis| nemesis.kind().clock()).collect(),
             paths: paths.clone(),
             _addresses: addresses,
         };
-        cluster.launch_all(plan, executable, &binaries.target).await?;
+        cluster.launch_all(plan, executable).await?;
         Ok(Arc::new(cluster))
     }
 
-    async fn launch_all(&self, plan: &Plan, executable: Executable, binary: &Path) -> anyhow::Result<()> {
-        let listeners = self.peer_listeners().await?;
+    async fn launch_all(&self, plan: &Plan, executable: Executable) -> anyhow::Result<()> {
         let disks = plan.nemeses()?.iter().any(|nemesis| nemesis.kind().needs_disks());
-        for (i, node) in self.nodes.iter().enumerate() {
+        for (node, launch) in &self.launches {
             let directory = self.paths.node(node);
-            let launch = Launch {
-                node: node.clone(),
-                data: directory.join("data"),
-                client_listen: self.direct[node],
-                peer_listen: self._addresses.peer(i),
-                peers: listeners[node].clone(),
-                mutant: plan.mutant.clone(),
-            };
-            let command = self.target.command(&launch);
-            let name = binary.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let command = self.target.command(launch);
             let command = NodeCommand {
                 executable,
-                arguments: std::iter::once(name).chain(command.args).collect(),
+                arguments: self.arguments(command.args),
                 environment: self.environment(command.env),
                 stdout: directory.join("stdout.log"),
                 stderr: directory.join("stderr.log"),
@@ -138,7 +143,7 @@ impl RunCluster {
                 let backing = self.paths.node(node).join("disk");
                 std::fs::create_dir(&backing)
                     .with_context(|| format!("cannot make {}", backing.display()))?;
-                self.processes.set_disk(node, Disk::new(launch.data, backing));
+                self.processes.set_disk(node, Disk::new(launch.data.clone(), backing));
             }
             if !self.clocks.is_empty() {
                 let given =
@@ -152,33 +157,9 @@ impl RunCluster {
         Ok(())
     }
 
-    /// By which address each node reaches each other: a listener of the links. Its own entry is where it listens.
-    async fn peer_listeners(&self) -> anyhow::Result<BTreeMap<NodeId, BTreeMap<NodeId, SocketAddr>>> {
-        let mut shared = BTreeMap::new();
-        if self.target.peering() == Peering::Advertised {
-            for (i, node) in self.nodes.iter().enumerate() {
-                shared.insert(
-                    node.clone(),
-                    self.links.listen_attributed(node, self._addresses.peer(i), Stranger::IsRefused).await?,
-                );
-            }
-            return Ok(self.nodes.iter().map(|node| (node.clone(), shared.clone())).collect());
-        }
-        let mut listeners = BTreeMap::new();
-        for source in &self.nodes {
-            let mut peers = BTreeMap::new();
-            for (i, node) in self.nodes.iter().enumerate() {
-                let upstream = self._addresses.peer(i);
-                let address = if node == source {
-                    upstream
-                } else {
-                    self.links.listen_pair(source, node, upstream).await?
-                };
-                peers.insert(node.clone(), address);
-            }
-            listeners.insert(source.clone(), peers);
-        }
-        Ok(listeners)
+    /// All arguments of a node, the name of the program first.
+    fn arguments(&self, arguments: Vec<String>) -> Vec<String> {
+        std::iter::once(self.program.clone()).chain(arguments).collect()
     }
 
     /// What a node finds in its environment: little, and the same everywhere.
@@ -346,6 +327,57 @@ impl RunCluster {
     }
 }
 
+/// With what each node is started.
+async fn launches(
+    plan: &Plan,
+    target: &dyn Target,
+    links: &Links,
+    addresses: &AddressBlock,
+    paths: &RunPaths,
+) -> anyhow::Result<BTreeMap<NodeId, Launch>> {
+    let nodes = plan.node_ids();
+    let mut listeners = peer_listeners(&nodes, target.peering(), links, addresses).await?;
+    let launch = |(i, node): (usize, &NodeId)| Launch {
+        node: node.clone(),
+        data: paths.node(node).join("data"),
+        client_listen: addresses.client(i),
+        peer_listen: addresses.peer(i),
+        peers: listeners.remove(node).unwrap_or_default(),
+        mutant: plan.mutant.clone(),
+        joins: None,
+    };
+    Ok(nodes.iter().enumerate().map(launch).map(|launch| (launch.node.clone(), launch)).collect())
+}
+
+/// By which address each node reaches each other: a listener of the links. Its own entry is where it listens.
+async fn peer_listeners(
+    nodes: &[NodeId],
+    peering: Peering,
+    links: &Links,
+    addresses: &AddressBlock,
+) -> anyhow::Result<BTreeMap<NodeId, BTreeMap<NodeId, SocketAddr>>> {
+    let mut shared = BTreeMap::new();
+    if peering == Peering::Advertised {
+        for (i, node) in nodes.iter().enumerate() {
+            let listener = links.listen_attributed(node, addresses.peer(i), Stranger::IsRefused).await?;
+            shared.insert(node.clone(), listener);
+        }
+        return Ok(nodes.iter().map(|node| (node.clone(), shared.clone())).collect());
+    }
+    let mut listeners = BTreeMap::new();
+    for source in nodes {
+        let mut peers = BTreeMap::new();
+        for (i, node) in nodes.iter().enumerate() {
+            let upstream = addresses.peer(i);
+            let address =
+                if node == source { upstream } else { links.listen_pair(source, node, upstream).await? };
+            peers.insert(node.clone(), address);
+        }
+        listeners.insert(source.clone(), peers);
+    }
+    Ok(listeners)
+}
+
 async fn open(processes: &Processes, path: &Path) -> anyhow::Result<Executable> {
     processes.open(path).await.with_context(|| format!("cannot open {}", path.display()))
 }
@@ -389,9 +421,32 @@ impl Cluster for RunCluster {
             self.direct.get(node).copied().ok_or_else(|| format!("{node} is not a node of this cluster"))
         };
         match operation {
-            Operation::Transfer { to } => operator.transfer(address(node)?, address(to)?).await,
+            Operation::Transfer { to } => operator.transfer(address(node)?, &self.peer(to)?).await,
+            Operation::Add { node: member } => self.add_member(member, node).await,
+            Operation::Remove { node: member } => self.remove_member(member, node).await,
+            Operation::Promote { node: member } => self.promote_member(member, node).await,
             Operation::Named(name) => operator.operate(name, address(node)?).await,
         }
+    }
+
+    fn offers_membership(&self) -> bool {
+        self.membership.is_some()
+    }
+
+    async fn members(&self, told_by: &NodeId) -> Result<BTreeSet<NodeId>, String> {
+        self.list_members(told_by).await
+    }
+
+    fn arguments_to_join(&self, node: &NodeId, members: &BTreeSet<NodeId>) -> Vec<String> {
+        self.joiner_arguments(node, members)
+    }
+
+    fn data(&self, node: &NodeId) -> PathBuf {
+        self.launches[node].data.clone()
+    }
+
+    async fn settle(&self, nodes: &[NodeId], limit: Duration) -> Result<(), String> {
+        self.apply_everything(nodes, limit).await
     }
 
     fn unit(&self) -> Duration {

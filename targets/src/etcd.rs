@@ -4,6 +4,9 @@
 //! node that is asked and may be stale. Every member advertises one peer address, so the links attribute connections
 //! when they are accepted: members that are given different peer lists refuse to form a cluster.
 //!
+//! It can add and remove members. A snapshot is restored into a new cluster of its own (`etcdctl snapshot restore` writes new
+//! ids and drops what came later), so a restore is no operation on a cluster that clients use, and there is none here.
+//!
 //! 3.4.20 to 3.4.41 have a known rare stale read after a pause (etcd #20418); a run that finds it reports it like any
 //! other violation.
 
@@ -12,6 +15,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use history::NodeId;
 use reqwest::RequestBuilder;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -19,7 +23,9 @@ use workloads::http::{self, Answer};
 use workloads::outcome::{Exchange, completion};
 use workloads::{Client, Completion, Reads, Request};
 
-use crate::target::{LeadershipFuture, OperationFuture, Operator, ReplicaFuture, StatusProbe};
+use crate::target::{
+    LeadershipFuture, MembersFuture, Membership, OperationFuture, Operator, Peer, ReplicaFuture, StatusProbe,
+};
 use crate::{ClientOptions, Executable, Launch, Leadership, NodeCommand, Peering, Replica, Target};
 
 /// etcd's heartbeat interval; its default of 100 ms makes short runs wait for elections most of the time.
@@ -30,6 +36,8 @@ const ELECTION_MS: u64 = 500;
 const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long an operation may take: a defragmentation blocks its node.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a change of members, or a linearizable read, may take. A node without a quorum does not answer.
+const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Set elements are keys with this prefix.
 const SET_PREFIX: &str = "set/";
 /// The end of the range of that prefix: its last byte plus one.
@@ -69,8 +77,11 @@ impl Target for Etcd {
     }
 
     fn command(&self, launch: &Launch) -> NodeCommand {
+        // A new member must name exactly the members there are.
+        let is_member = |node: &NodeId| launch.joins.as_ref().is_none_or(|members| members.contains(node));
+        let members = launch.peers.iter().filter(|(node, _)| is_member(node));
         let cluster: Vec<String> =
-            launch.peers.iter().map(|(node, address)| format!("{node}=http://{address}")).collect();
+            members.map(|(node, address)| format!("{node}=http://{address}")).collect();
         let advertised = launch.peers[&launch.node];
         let settings = [
             ("name", launch.node.to_string()),
@@ -80,10 +91,13 @@ impl Target for Etcd {
             ("listen-peer-urls", format!("http://{}", launch.peer_listen)),
             ("initial-advertise-peer-urls", format!("http://{advertised}")),
             ("initial-cluster", cluster.join(",")),
-            ("initial-cluster-state", "new".to_owned()),
+            ("initial-cluster-state", if launch.joins.is_some() { "existing" } else { "new" }.to_owned()),
             ("initial-cluster-token", "shakedown".to_owned()),
             ("heartbeat-interval", HEARTBEAT_MS.to_string()),
             ("election-timeout", ELECTION_MS.to_string()),
+            // The check wants every member connected for five seconds, so with faults around nothing would ever change.
+            // It protects the quorum, which the nemesis does itself.
+            ("strict-reconfig-check", "false".to_owned()),
             ("logger", "zap".to_owned()),
         ];
         let args = settings.into_iter().map(|(name, value)| format!("--{name}={value}")).collect();
@@ -106,6 +120,13 @@ impl Target for Etcd {
 
     fn operator(&self) -> Option<Result<Box<dyn Operator>, reqwest::Error>> {
         Some(http::client(OPERATION_TIMEOUT).map(|http| Box::new(EtcdOperator { http }) as Box<dyn Operator>))
+    }
+
+    fn membership(&self) -> Option<Result<Box<dyn Membership>, reqwest::Error>> {
+        Some(
+            http::client(MEMBERSHIP_TIMEOUT)
+                .map(|http| Box::new(EtcdOperator { http }) as Box<dyn Membership>),
+        )
     }
 
     fn supports_reads(&self, _reads: Reads) -> bool {
@@ -268,8 +289,8 @@ struct EtcdOperator {
 }
 
 impl Operator for EtcdOperator {
-    fn transfer(&self, leader: SocketAddr, to: SocketAddr) -> OperationFuture {
-        let operator = self.clone();
+    fn transfer(&self, leader: SocketAddr, to: &Peer) -> OperationFuture {
+        let (operator, to) = (self.clone(), to.client);
         Box::pin(async move {
             let status = operator.ask(to, "maintenance/status", &json!({})).await?;
             let member = status["header"]["member_id"].as_str().ok_or("the status names no member")?;
@@ -297,7 +318,81 @@ impl Operator for EtcdOperator {
     }
 }
 
+impl Membership for EtcdOperator {
+    fn members(&self, told_by: &Peer, nodes: &[Peer]) -> MembersFuture {
+        let (operator, node, nodes) = (self.clone(), told_by.client, nodes.to_vec());
+        Box::pin(async move {
+            // The list comes from the memory of the node; a linearizable read before makes it current.
+            operator.ask(node, "kv/range", &json!({"key": encode("k"), "count_only": true})).await?;
+            let listed = operator.list_members(node).await?;
+            listed.iter().map(|member| member.node(&nodes)).collect()
+        })
+    }
+
+    fn add(&self, asked: &Peer, member: &Peer) -> OperationFuture {
+        let (operator, node, peer) = (self.clone(), asked.client, member.address);
+        Box::pin(async move {
+            let urls = json!({"peerURLs": [format!("http://{peer}")]});
+            let added = operator.ask(node, "cluster/member/add", &urls).await?;
+            let id = added["member"]["ID"].as_str().ok_or("the answer names no member")?;
+            Ok(format!("{peer} is member {id}"))
+        })
+    }
+
+    fn remove(&self, asked: &Peer, member: &Peer) -> OperationFuture {
+        let (operator, node, peer) = (self.clone(), asked.client, member.address);
+        Box::pin(async move {
+            let members = operator.list_members(node).await?;
+            let member = members.iter().find(|member| member.peer() == Ok(peer));
+            let id = &member.ok_or_else(|| format!("{peer} is no member"))?.id;
+            operator.ask(node, "cluster/member/remove", &json!({"ID": id})).await?;
+            Ok(format!("member {id} at {peer} is removed"))
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Members {
+    members: Vec<Member>,
+}
+
+/// A member; its name is empty until it was started.
+#[derive(Deserialize)]
+struct Member {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "peerURLs")]
+    peer_urls: Vec<String>,
+}
+
+impl Member {
+    /// Which of some nodes it is, by what it advertises.
+    fn node(&self, nodes: &[Peer]) -> Result<NodeId, String> {
+        let address = self.peer()?;
+        let node = nodes.iter().find(|node| node.address == address);
+        node.map(|node| node.node.clone())
+            .ok_or_else(|| format!("a member advertises {address}, which is no node's"))
+    }
+
+    /// The only address that it advertises.
+    fn peer(&self) -> Result<SocketAddr, String> {
+        let address = |url: &String| url.strip_prefix("http://")?.parse().ok();
+        match &self.peer_urls[..] {
+            [url] => address(url).ok_or_else(|| format!("member {} advertises {url}", self.id)),
+            urls => Err(format!("member {} advertises {urls:?}", self.id)),
+        }
+    }
+}
+
 impl EtcdOperator {
+    /// The members as far as the node knows.
+    async fn list_members(&self, node: SocketAddr) -> Result<Vec<Member>, String> {
+        let path = "cluster/member/list";
+        let answer = self.send(node, path, &json!({})).await?;
+        let listed: Members = serde_json::from_slice(&answer).map_err(|error| format!("{path}: {error}"))?;
+        Ok(listed.members)
+    }
+
     /// Forgets everything before the present revision.
     async fn compact(&self, node: SocketAddr) -> Result<String, String> {
         let present = self.ask(node, "kv/range", &json!({"key": encode("k"), "count_only": true})).await?;
@@ -344,6 +439,39 @@ mod tests {
         let write = Request::Write { key: "k".into(), value: 2 };
         assert!(matches!(read_answer(&write, &answer(200, "{}")), Err(Exchange::Unreadable(_))));
         assert!(matches!(read_answer(&write, &answer(503, "{}")), Err(Exchange::Rejected(503, _))));
+    }
+
+    #[test]
+    fn members_are_known_by_what_they_advertise() {
+        let text = r#"{"header":{"member_id":"13"},"members":[
+            {"ID":"1726716185390713526","name":"n2","peerURLs":["http://127.0.0.2:2380"],"clientURLs":["http://127.0.0.2:2379"]},
+            {"ID":"4919374818554738628","peerURLs":["http://127.0.0.3:2380"]},
+            {"ID":"7","peerURLs":["https://elsewhere"]}]}"#;
+        let members = serde_json::from_str::<Members>(text).unwrap().members;
+        let peers: Vec<Result<SocketAddr, String>> = members.iter().map(Member::peer).collect();
+        let address = |text: &str| Ok(text.parse::<SocketAddr>().unwrap());
+        assert_eq!(peers[..2], [address("127.0.0.2:2380"), address("127.0.0.3:2380")]);
+        assert_eq!(peers[2], Err("member 7 advertises https://elsewhere".to_owned()));
+        assert_eq!(members[1].id, "4919374818554738628");
+    }
+
+    #[test]
+    fn joiner_comes_to_the_members_there_are() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let (one, two) = (address("127.0.0.1:2380"), address("127.0.0.2:2380"));
+        let launch = Launch {
+            node: NodeId::numbered(2),
+            data: "data".into(),
+            client_listen: two,
+            peer_listen: two,
+            peers: [(1, one), (2, two), (3, two)].map(|(n, peer)| (NodeId::numbered(n), peer)).into(),
+            mutant: None,
+            joins: Some([1, 2].map(NodeId::numbered).into()),
+        };
+        let args = Etcd.command(&launch).args;
+        let has = |wanted: &str| args.iter().any(|arg| arg == wanted);
+        assert!(has("--initial-cluster-state=existing"), "{args:?}");
+        assert!(has("--initial-cluster=n1=http://127.0.0.1:2380,n2=http://127.0.0.2:2380"), "{args:?}");
     }
 
     #[test]

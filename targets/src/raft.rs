@@ -4,6 +4,8 @@
 //! may send the same operation to the hinted node; it sends nothing twice whose effect is in doubt. Local reads are
 //! answered from the memory of the node that is asked, and may be stale: asking for them is a way to see a violation.
 
+mod operator;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -15,13 +17,16 @@ use workloads::http::{self, Answer};
 use workloads::outcome::{Exchange, completion};
 use workloads::{Client, Completion, Reads, Request};
 
-use crate::target::{LeadershipFuture, ReplicaFuture, StatusProbe, UncommittedFuture};
+use self::operator::RaftOperator;
+use crate::target::{LeadershipFuture, Membership, Operator, ReplicaFuture, StatusProbe, UncommittedFuture};
 use crate::{ClientOptions, Executable, Launch, Leadership, NodeCommand, Peering, Replica, Target};
 
 /// How often a request follows a hint at the leader.
 const HOPS: u32 = 2;
 /// How long a status may take on loopback.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(300);
+/// How long a change of members, a hand-over, or a linearizable read may take.
+const OPERATOR_TIMEOUT: Duration = Duration::from_secs(2);
 /// Set elements are keys with this prefix.
 const SET_PREFIX: &str = "set.";
 
@@ -75,6 +80,9 @@ impl Target for Raft {
             "--cluster".to_owned(),
             cluster.join(","),
         ];
+        if launch.joins.is_some() {
+            args.push("--join".to_owned());
+        }
         if let Some(mutant) = &launch.mutant {
             args.extend(["--mutant".to_owned(), mutant.clone()]);
         }
@@ -88,6 +96,16 @@ impl Target for Raft {
 
     fn status_probe(&self) -> Result<Box<dyn StatusProbe>, reqwest::Error> {
         Ok(Box::new(RaftStatus { http: http::client(STATUS_TIMEOUT)? }))
+    }
+
+    fn operator(&self) -> Option<Result<Box<dyn Operator>, reqwest::Error>> {
+        Some(http::client(OPERATOR_TIMEOUT).map(|http| Box::new(RaftOperator { http }) as Box<dyn Operator>))
+    }
+
+    fn membership(&self) -> Option<Result<Box<dyn Membership>, reqwest::Error>> {
+        Some(
+            http::client(OPERATOR_TIMEOUT).map(|http| Box::new(RaftOperator { http }) as Box<dyn Membership>),
+        )
     }
 
     fn supports_reads(&self, _reads: Reads) -> bool {

@@ -1,6 +1,6 @@
 //! What every target offers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -50,6 +50,9 @@ pub struct Launch {
     pub peers: BTreeMap<NodeId, SocketAddr>,
     /// The mutant that the node shall be, where the target has some.
     pub mutant: Option<String>,
+    /// The members, itself included, when it comes to a cluster that runs as a new one with an empty data directory; `None`
+    /// when all nodes found the cluster together.
+    pub joins: Option<BTreeSet<NodeId>>,
 }
 
 /// How a node is started, beside its executable.
@@ -120,11 +123,44 @@ pub type OperationFuture = Pin<Box<dyn Future<Output = Result<String, String>> +
 
 /// Does what an operator of the system does, over connections that no fault touches.
 pub trait Operator: Send + Sync {
-    /// Hands leadership over from the node that listens at `leader` to the one at `to`, and returns when it was asked to.
-    fn transfer(&self, leader: SocketAddr, to: SocketAddr) -> OperationFuture;
+    /// Hands leadership over from the node that listens at `leader`, and returns when it was asked to.
+    fn transfer(&self, leader: SocketAddr, to: &Peer) -> OperationFuture;
 
     /// Does one of the [`Target::operations`] to the node that listens at `node`.
     fn operate(&self, operation: &str, node: SocketAddr) -> OperationFuture;
+}
+
+/// A node, as an operator knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name.
+    pub node: NodeId,
+    /// What it advertises to the others.
+    pub address: SocketAddr,
+    /// Where it listens for clients.
+    pub client: SocketAddr,
+}
+
+/// The members, on their way; or why they are not known.
+pub type MembersFuture = Pin<Box<dyn Future<Output = Result<BTreeSet<NodeId>, String>> + Send>>;
+
+/// Changes who belongs to the cluster, over connections that no fault touches.
+pub trait Membership: Send + Sync {
+    /// The members, by a linearizable read of `told_by`: everything that was committed before is in it. All members must
+    /// be among `nodes`.
+    fn members(&self, told_by: &Peer, nodes: &[Peer]) -> MembersFuture;
+
+    /// Makes a node a member.
+    fn add(&self, asked: &Peer, member: &Peer) -> OperationFuture;
+
+    /// Makes it a member no more.
+    fn remove(&self, asked: &Peer, member: &Peer) -> OperationFuture;
+
+    /// Makes a member vote whose process runs. Refused while it cannot yet; where members vote from the start there is
+    /// nothing to do.
+    fn promote(&self, _asked: &Peer, member: &Peer) -> OperationFuture {
+        Box::pin(std::future::ready(Ok(format!("{} votes", member.node))))
+    }
 }
 
 /// A system under test. One file implements it per system.
@@ -175,6 +211,14 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// When it cannot be set up.
     fn operator(&self) -> Option<Result<Box<dyn Operator>, reqwest::Error>> {
+        None
+    }
+
+    /// A way to change its members; `None` when it offers none.
+    ///
+    /// # Errors
+    /// When it cannot be set up.
+    fn membership(&self) -> Option<Result<Box<dyn Membership>, reqwest::Error>> {
         None
     }
 

@@ -92,6 +92,8 @@ impl Bench {
             ("raft", "15s", "term,crash-loop,starve,reset,black-hole,latency"),
             ("etcd", "30s", "term,starve,reset"),
             ("etcd", "30s", operations),
+            ("etcd", "30s", "membership,wipe"),
+            ("raft", "15s", "wipe"),
         ];
         if self.has_disks()? {
             jobs.push(("raft", "15s", "power,disk-error,slow-disk"));

@@ -14,7 +14,7 @@ use crate::acceptance;
 const LEFT_OUT: [&str; 1] = ["clock-monotonic"];
 /// Where Debian puts it.
 const ETCD: &str = "/usr/bin/etcd";
-const NOT_OFFERED: [(&str, &[&str]); 2] = [("raft", &["transfer"]), ("etcd", &[])];
+const NOT_OFFERED: [(&str, &[&str]); 2] = [("raft", &[]), ("etcd", &[])];
 /// How many nodes a cluster has.
 const SIZES: [&str; 2] = ["3", "5"];
 /// How many faults a mixture has.

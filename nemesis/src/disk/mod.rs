@@ -25,6 +25,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
+use crate::data::{self, Contents};
 use crate::dice::Dice;
 use crate::guardian::{Guardian, GuardianError};
 use filesystem::DiskFilesystem;
@@ -132,6 +133,26 @@ impl Disk {
         }
         *mounted = Some(self.begin(guardian).await?);
         Ok(loss)
+    }
+
+    /// Where it keeps its files.
+    pub(crate) fn backing(&self) -> &Path {
+        &self.backing
+    }
+
+    /// Removes everything on it, and returns what there was. Nobody may have a file open. The next [`Disk::mount`] mounts it.
+    ///
+    /// # Errors
+    /// When it cannot be unmounted, because somebody uses it, or its files cannot be removed.
+    pub(crate) async fn empty(&self, guardian: &Guardian) -> Result<Contents, DiskError> {
+        let mut mounted = self.mounted.lock().await;
+        if mounted.is_some() {
+            guardian.unmount(&self.mount_point).await.map_err(|source| self.mount_error(source))?;
+        }
+        if let Some(Mounted { session, .. }) = mounted.take() {
+            blocking(move || session.join()).await.map_err(|source| self.io(source))?;
+        }
+        data::empty(&self.backing).await.map_err(|source| self.io(source))
     }
 
     /// Moves the files to where the disk was mounted, for whoever looks at them after the run; every process must have

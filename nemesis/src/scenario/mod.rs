@@ -41,6 +41,11 @@ impl Scripts {
         names.map(|name| Ok((name.to_owned(), shipped::load(name)?))).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Whether one of them changes who is a member, which takes a target that offers it.
+    pub fn change_members(&self) -> bool {
+        self.0.values().any(Script::changes_members)
+    }
+
     /// The script of a scenario.
     pub(crate) fn get(&self, nemesis: &Nemesis) -> Option<&Script> {
         self.0.get(nemesis.argument()?)

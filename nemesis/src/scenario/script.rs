@@ -14,6 +14,9 @@
 //! slow E -> R by 80ms            or `by 0.5 units`
 //! reset L <-> R                  connections are reset, and what waited in them is lost
 //! kill L · term L · start L · pause L · resume L
+//! remove F · remove F at M       F is a member no more, asked at M or anywhere; its process may end
+//! add F · add F at M             F, which was removed, is a new member with nothing, and answers
+//! try remove F at M · try add F at M     M is asked once, whatever becomes of it
 //! sleep 2 units                  or `300ms`, `1.5s`, `1..3 units` (the seed decides); a unit is the time in which the
 //!                                system notices a failure
 //! heal L -> R · heal links · heal
@@ -39,6 +42,8 @@ const WAIT_UNITS: f64 = 1.2;
 const CHANGE: Duration = CANARY_WAIT;
 /// … a start, …
 const START: Duration = Duration::from_millis(200);
+/// … a change of members: a removed process ends, a new one starts and catches up, …
+const MEMBERS: Duration = Duration::from_millis(1500);
 /// … and what all steps together may take longer than that.
 const SLACK_UNITS: f64 = 4.0;
 
@@ -86,6 +91,7 @@ pub(crate) enum Step {
     Links(LinkChange, Vec<Way>),
     Isolate(Vec<String>),
     Process(ProcessChange, Vec<String>),
+    Members(MemberChange),
     Sleep(Span),
     HealLinks,
     Heal,
@@ -106,6 +112,17 @@ pub(crate) enum ProcessChange {
     Start,
     Pause,
     Resume,
+}
+
+/// A change of members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MemberChange {
+    pub(crate) adds: bool,
+    pub(crate) node: String,
+    /// Who is asked for it.
+    pub(crate) at: Option<String>,
+    /// Asked for once, and not waited for.
+    pub(crate) only_tried: bool,
 }
 
 /// All links from one side to the other.
@@ -176,6 +193,11 @@ impl Script {
         needs.into_iter().chain(steps).collect::<Vec<_>>().join("; ")
     }
 
+    /// Whether it changes who is a member.
+    pub(crate) fn changes_members(&self) -> bool {
+        self.steps.iter().any(|line| matches!(line.step, Step::Members(_)))
+    }
+
     /// How long it may take, waits included, in units.
     pub(crate) fn units(&self, unit: Duration) -> f64 {
         let units = |time: Duration| time.as_secs_f64() / unit.as_secs_f64();
@@ -183,6 +205,7 @@ impl Script {
             Step::WaitLeader { .. } | Step::WaitLeads(_) | Step::WaitUncommitted(_) => WAIT_UNITS,
             Step::Pick(_) | Step::Others(_) => 0.0,
             Step::Process(ProcessChange::Start, _) | Step::Heal => units(START),
+            Step::Members(_) => units(MEMBERS),
             Step::Sleep(span) => units(span.length(unit, 1.0)),
             Step::Links(..) | Step::Isolate(_) | Step::Process(..) | Step::HealLinks => units(CHANGE),
         };
@@ -229,7 +252,7 @@ impl Step {
     /// Whether it does something to processes or links.
     pub(crate) fn changes(&self) -> bool {
         match self {
-            Self::Links(..) | Self::Isolate(_) | Self::Process(..) => true,
+            Self::Links(..) | Self::Isolate(_) | Self::Process(..) | Self::Members(_) => true,
             Self::WaitLeader { .. }
             | Self::WaitLeads(_)
             | Self::WaitUncommitted(_)
@@ -254,6 +277,7 @@ impl Step {
             | Self::Process(ProcessChange::Kill | ProcessChange::Term | ProcessChange::Pause, names) => {
                 !names.iter().any(|name| spared(name))
             }
+            Self::Members(change) => change.adds || !spared(&change.node),
             Self::Links(LinkChange::Cut, ways) => ways.iter().all(|way| {
                 let any = |sides: &[Side]| {
                     sides.iter().any(|side| matches!(side, Side::Named(name) if spared(name)))
@@ -318,6 +342,7 @@ impl Step {
         match self {
             Self::WaitLeads(name) | Self::WaitUncommitted(name) => vec![name],
             Self::Isolate(names) | Self::Process(_, names) => names.iter().collect(),
+            Self::Members(change) => std::iter::once(&change.node).chain(&change.at).collect(),
             Self::Links(_, ways) => {
                 let sides = ways.iter().flat_map(|way| way.from.iter().chain(&way.to));
                 sides.filter_map(Side::name).collect()
@@ -329,11 +354,13 @@ impl Step {
 
 type Expected = &'static str;
 
-const A_STEP: Expected = "a step: wait, pick, others, cut, isolate, slow, reset, heal, kill, term, start, pause, resume, sleep or needs";
+const A_STEP: Expected = "a step: wait, pick, others, cut, isolate, slow, reset, heal, kill, term, start, pause, resume, remove, add, try, sleep or needs";
 const A_WAIT: Expected =
     "`wait leader as L`, `wait new leader as L`, `wait L leads` or `wait uncommitted on L`";
 const A_PICK: Expected = "`pick follower as F` or `pick 2 followers as A B`, with as many names";
 const A_WAY: Expected = "`L -> R` or `L <-> R`, with one or more names, or `clients`, on both sides";
+const A_CHANGE: Expected = "`remove F`, `remove F at M`, `add F` or `add F at M`";
+const A_TRY: Expected = "`try remove F at M` or `try add F at M`";
 const A_SPAN: Expected = "a time, such as `2 units`, `1..3 units`, `300ms` or `1.5s`";
 const NAMES: Expected = "one or more names, which begin with a capital letter";
 
@@ -367,6 +394,8 @@ fn step(words: &[&str]) -> Result<Step, Expected> {
         ["start", nodes @ ..] => Step::Process(ProcessChange::Start, names(nodes)?),
         ["pause", nodes @ ..] => Step::Process(ProcessChange::Pause, names(nodes)?),
         ["resume", nodes @ ..] => Step::Process(ProcessChange::Resume, names(nodes)?),
+        ["remove" | "add", ..] => Step::Members(member_change(words, false)?),
+        ["try", words @ ..] => Step::Members(member_change(words, true).map_err(|_| A_TRY)?),
         ["sleep", length @ ..] => Step::Sleep(span(length)?),
         _ => return Err(A_STEP),
     })
@@ -380,6 +409,20 @@ fn name(word: &str) -> Result<String, Expected> {
 
 fn names(words: &[&str]) -> Result<Vec<String>, Expected> {
     if words.is_empty() { Err(NAMES) } else { words.iter().map(|word| name(word)).collect() }
+}
+
+fn member_change(words: &[&str], only_tried: bool) -> Result<MemberChange, Expected> {
+    let (verb, node, at) = match words {
+        [verb, node] if !only_tried => (verb, node, None),
+        [verb, node, "at", at] => (verb, node, Some(name(at)?)),
+        _ => return Err(A_CHANGE),
+    };
+    let adds = match *verb {
+        "add" => true,
+        "remove" => false,
+        _ => return Err(A_CHANGE),
+    };
+    Ok(MemberChange { adds, node: name(node)?, at, only_tried })
 }
 
 fn ways(words: &[&str]) -> Result<Vec<Way>, Expected> {
@@ -431,9 +474,10 @@ mod tests {
             wait uncommitted on L
             sleep 1..3 units
             kill L; wait new leader as M; wait M leads
-            heal R -> B; heal links; reset L <-> R; start L; isolate B; pause B; resume B; term B; sleep 1.5s; heal";
+            heal R -> B; heal links; reset L <-> R; start L; isolate B; pause B; resume B; term B; sleep 1.5s
+            remove B; add B; remove B at M; add B at M; try remove A at M; try add A at M; heal";
         let script = parse(text).unwrap();
-        assert_eq!((script.nodes_needed, script.steps.len()), (5, 22));
+        assert_eq!((script.nodes_needed, script.steps.len()), (5, 28));
         assert_eq!(parse(&script.one_line()).unwrap(), script);
     }
 
@@ -453,6 +497,10 @@ mod tests {
             ("sleep 3..1 units", "expected a time"),
             ("sleep 3", "expected a time"),
             ("sleep 10000s", "expected a time"),
+            ("wait leader as L; remove L at", "expected `remove F`, `remove F at M`"),
+            ("wait leader as L; try remove L", "expected `try remove F at M`"),
+            ("wait leader as L; try kill L at L", "expected `try remove F at M`"),
+            ("wait leader as L; remove L at M", "a name in the place of M"),
             ("needs five nodes", "expected a number of nodes"),
             ("kill clients", "expected one or more names"),
             ("# nothing\nwait leader as L\nsleep 1 unit", "a.scenario: no step does anything"),
@@ -482,6 +530,8 @@ mod tests {
             ("wait leader as L; pick follower as A; others as R; cut L <-> R; kill A", 2),
             ("wait leader as L; others as R; kill R", 4),
             ("wait leader as L; kill L; wait new leader as M; isolate M", 2),
+            ("wait leader as L; pick follower as F; remove F; isolate L", 2),
+            ("wait leader as L; remove L; add L", 1),
             ("wait leader as L; cut clients <-> L", 0),
             ("wait leader as L; others as R; slow L -> R by 1 unit", 0),
         ] {

@@ -26,6 +26,7 @@ macro_rules! shipped {
 /// All of them, in the order in which they are listed.
 pub const SHIPPED: &[Shipped] = shipped![
     "raft-figure-8",
+    "single-server-bug-2015",
     "minority-long-tail",
     "disruptive-server",
     "asymmetric-partition-2020",

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use history::NodeId;
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
-use super::script::{LinkChange, ProcessChange, Script, Side, Span, Step, Way};
+use super::script::{LinkChange, MemberChange, ProcessChange, Script, Side, Span, Step, Way};
 use crate::canaries::{self, CANARY_WAIT};
 use crate::dice::Dice;
 use crate::fault::{EVIDENCE_LIMIT, FaultError, HEAL_LIMIT, LOOK_INTERVAL, Standing, list, until};
@@ -14,7 +15,10 @@ use crate::latency::{all_links, prove_late};
 use crate::links::{FaultId, Rule};
 use crate::pause::resume;
 use crate::process::{Identity, TaskCount};
-use crate::{Cluster, Endpoint, Link, grudges};
+use crate::{Cluster, Endpoint, Link, Operation, grudges, members};
+
+/// How long the answer to a request that is only tried is waited for, as a part of the unit.
+const TRY_SHARE: u32 = 4;
 
 /// Why a step was not done.
 #[derive(Debug)]
@@ -41,6 +45,8 @@ pub(super) struct Stage {
     changed: BTreeSet<Link>,
     down: BTreeSet<NodeId>,
     paused: BTreeMap<NodeId, Identity>,
+    /// Those that are no members, or may be none, with the right to change their processes.
+    away: BTreeMap<NodeId, OwnedMutexGuard<()>>,
     dice: Dice,
 }
 
@@ -53,6 +59,7 @@ impl Stage {
             changed: BTreeSet::new(),
             down: BTreeSet::new(),
             paused: BTreeMap::new(),
+            away: BTreeMap::new(),
             dice: Dice::new(seed),
         }
     }
@@ -92,6 +99,7 @@ impl Stage {
             Step::Links(change, ways) => self.change_links(cluster, *change, ways).await,
             Step::Isolate(names) => self.isolate(cluster, names).await,
             Step::Process(change, names) => self.change_processes(cluster, *change, names).await,
+            Step::Members(change) => self.change_members(cluster, change, standing).await,
             Step::Sleep(span) => self.sleep(cluster, *span, standing).await,
             Step::HealLinks => Ok(self.heal_links(cluster).await?),
             Step::Heal => Ok(self.heal(cluster).await?),
@@ -239,6 +247,9 @@ impl Stage {
     ) -> Result<String, Halt> {
         let mut seen = Vec::new();
         for node in self.nodes(names)? {
+            if self.away.contains_key(&node) {
+                return Err(Halt::NotNow(format!("{node} is no member, or may be none")));
+            }
             let _turn = cluster.processes().turn(&node).await?;
             seen.push(match change {
                 ProcessChange::Kill => self.end(cluster, &node, End::Killed).await?,
@@ -286,6 +297,74 @@ impl Stage {
         }
     }
 
+    async fn change_members<C: Cluster>(
+        &mut self,
+        cluster: &C,
+        change: &MemberChange,
+        standing: &Standing,
+    ) -> Result<String, Halt> {
+        if !cluster.offers_membership() {
+            return Err(Halt::NotNow("the target offers no changes of members".into()));
+        }
+        let node = self.only(&change.node)?.clone();
+        let at = change.at.as_ref().map(|at| self.only(at).cloned()).transpose()?;
+        if change.adds && !self.away.contains_key(&node) {
+            return Err(Halt::NotNow(format!("{node} was not removed by an earlier step")));
+        }
+        match (change, at) {
+            (MemberChange { only_tried: true, adds, .. }, Some(at)) => {
+                let operation = if *adds {
+                    Operation::Add { node: node.clone() }
+                } else {
+                    self.takes(cluster, &node).await?;
+                    members::may_leave(cluster, &node);
+                    Operation::Remove { node: node.clone() }
+                };
+                Ok(self.try_once(cluster, &operation, &at, standing).await?)
+            }
+            (MemberChange { adds: true, .. }, at) => {
+                let back = members::rejoin(cluster, &node, at.as_ref()).await?;
+                self.away.remove(&node);
+                Ok(back)
+            }
+            (_, at) => {
+                self.takes(cluster, &node).await?;
+                let change = members::leave(cluster, &node, at.as_ref()).await?;
+                Ok(members::gone(cluster, &node, &change).await?)
+            }
+        }
+    }
+
+    /// Takes the right to change the process of a node until it is a member again.
+    async fn takes<C: Cluster>(&mut self, cluster: &C, node: &NodeId) -> Result<(), Halt> {
+        if !self.away.contains_key(node) {
+            let turn = cluster.processes().turn(node).await?;
+            if !cluster.processes().is_active(node) {
+                return Err(Halt::NotNow(format!("{node} does not run at this moment")));
+            }
+            self.away.insert(node.clone(), turn);
+        }
+        Ok(())
+    }
+
+    /// Asks for a change of members and does not wait long for the answer, which may never come.
+    async fn try_once<C: Cluster>(
+        &self,
+        cluster: &C,
+        operation: &Operation,
+        at: &NodeId,
+        standing: &Standing,
+    ) -> Result<String, Halt> {
+        let answer = tokio::select! {
+            answer = cluster.operate(operation, at) => answer,
+            lasts = standing.lasts(cluster.unit() / TRY_SHARE) => match lasts {
+                true => return Ok(format!("{at} was asked, and has not answered yet")),
+                false => return Err(Halt::NotNow("the time was over".into())),
+            },
+        };
+        Ok(answer.unwrap_or_else(|error| format!("{at} was asked, and did not: {error}")))
+    }
+
     async fn sleep<C: Cluster>(
         &mut self,
         cluster: &C,
@@ -314,6 +393,13 @@ impl Stage {
         for (node, identity) in std::mem::take(&mut self.paused) {
             let _turn = processes.turn(&node).await?;
             healed.push(resume(processes, &node, identity).await?);
+        }
+        // Who was removed comes first: of those that only may have been, some are still needed for a majority.
+        let (removed, tried): (Vec<NodeId>, Vec<NodeId>) =
+            self.away.keys().cloned().partition(|node| processes.identity(node).is_none());
+        for node in removed.iter().chain(&tried) {
+            healed.push(members::rejoin(cluster, node, None).await?);
+            self.away.remove(node);
         }
         for node in std::mem::take(&mut self.down) {
             let _turn = processes.turn(&node).await?;

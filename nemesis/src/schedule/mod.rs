@@ -25,6 +25,7 @@ use std::time::Duration;
 use history::{Nanos, ScheduledFault};
 
 use crate::dice::Dice;
+use crate::membership;
 use crate::quorum::{majority, minority};
 use crate::scenario::{Script, Scripts};
 use crate::{Kind, Nemesis};
@@ -161,6 +162,8 @@ fn gone(kind: Kind, selector: &str, nodes: usize) -> usize {
         (Kind::Partition | Kind::BlackHole, "leader-minority" | "follower-minority") => minority(nodes),
         (Kind::Partition | Kind::BlackHole, "bridge" | "clients-leader" | "clients-one") => 0,
         (Kind::Partition | Kind::BlackHole | Kind::RollingRestart | Kind::Upgrade, _) => 1,
+        (Kind::Membership, selector) if selector.starts_with("shrink") => minority(nodes),
+        (Kind::Membership | Kind::Wipe, _) => 1,
         (kind, "majority") if stops_nodes(kind) => majority(nodes),
         (kind, "all") if stops_nodes(kind) => nodes,
         (kind, "minority") if stops_nodes(kind) => minority(nodes),
@@ -203,6 +206,8 @@ fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
         Kind::SlowDisk => &["leader", "leader", "one", "minority", "majority", "all"],
         Kind::Transfer => &["leader"],
         Kind::Operation => &["one", "leader"],
+        Kind::Membership => membership::SELECTORS,
+        Kind::Wipe => &["leader", "one"],
         Kind::Command => &["one", "leader", "all"],
         Kind::Starve => &["leader", "leader", "one", "minority", "majority"],
         Kind::Clock | Kind::ClockMonotonic => &["leader", "leader", "one", "minority", "majority", "all"],
@@ -218,6 +223,9 @@ fn nodes_needed(kind: Kind, selector: &str) -> usize {
         (Kind::Latency | Kind::Reset | Kind::RollingRestart | Kind::Upgrade, _) => 2,
         (Kind::Command | Kind::Scenario, _) => 1,
         (Kind::Transfer, _) => 2,
+        // Two are left, or three where two leave.
+        (Kind::Membership, selector) if selector.starts_with("shrink") => 5,
+        (Kind::Membership | Kind::Wipe, _) => 3,
         (_, "minority") => 3,
         (_, _) => 1,
     }

@@ -8,6 +8,7 @@ mod common;
 mod disks;
 mod lines;
 mod links;
+mod members;
 mod processes;
 mod scenarios;
 mod scene;
@@ -28,7 +29,7 @@ use nemesis::{Kind, Nemesis, heal_everything, schedule};
 use scene::*;
 
 /// A node: accepts connections on one address, and looks at the clocks and sends a byte to each peer again and again. It
-/// ends at once when it finds a poison file. If it has a directory for data it writes there.
+/// ends at once when it finds a poison file, and soon when it is no member any more. It writes to its directory for data.
 #[test]
 fn node_process() {
     if !has_role("node") {
@@ -37,9 +38,8 @@ fn node_process() {
     if std::path::Path::new(&variable("POISON")).exists() {
         std::process::exit(7);
     }
-    if std::path::Path::new(&variable("DATA")).exists() {
-        std::thread::spawn(|| disks::write(&variable("DATA")));
-    }
+    std::thread::spawn(|| disks::write(&variable("DATA")));
+    std::thread::spawn(|| members::end_when_removed(&variable("FAREWELL")));
     for peer in variable("PEERS").split(',').filter(|peer| !peer.is_empty()) {
         let peer: SocketAddr = peer.parse().unwrap();
         std::thread::spawn(move || beat(peer));
@@ -86,6 +86,9 @@ async fn every_kind_lives_its_whole_life_and_leaves_nothing() {
         (Kind::Reset, "all", A_LONG_WHILE),
         (Kind::BlackHole, "isolate-leader", A_WHILE),
         (Kind::Transfer, "leader", A_WHILE),
+        (Kind::Membership, "remove leader", A_WHILE),
+        (Kind::Membership, "replace one", A_WHILE),
+        (Kind::Wipe, "one", A_WHILE),
         (Kind::Clock, "all", A_WHILE),
         (Kind::ClockMonotonic, "all", A_WHILE),
     ] {
@@ -138,6 +141,8 @@ async fn quorum_is_judged_when_a_fault_is_injected() {
         (Kind::Kill, "majority", false),
         (Kind::Pause, "leader", true),
         (Kind::Partition, "isolate-leader", true),
+        (Kind::Membership, "remove follower", true),
+        (Kind::Wipe, "leader", true),
         (Kind::Partition, "majorities-ring", false),
         (Kind::Partition, "clients-one", true),
         (Kind::Latency, "all", true),

@@ -1,10 +1,10 @@
 //! Three real processes that send bytes to each other by way of attributed links, and what a test asks of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -41,6 +41,40 @@ pub(crate) struct Beating {
     pub(crate) upstreams: BTreeMap<NodeId, SocketAddr>,
     pub(crate) directory: PathBuf,
     pub(crate) upgrade: Option<Upgrade>,
+    /// Who is a member; `None` for a system that offers no membership.
+    pub(crate) members: Mutex<Option<BTreeSet<NodeId>>>,
+    /// Whether it says that it removes members and does not.
+    pub(crate) is_stubborn: AtomicBool,
+}
+
+impl Beating {
+    /// Which file tells a node that it is no member, upon which it ends.
+    fn farewell(&self, node: &NodeId) -> PathBuf {
+        self.directory.join(format!("{node}.farewell"))
+    }
+
+    fn with_members<T>(&self, change: impl FnOnce(&mut BTreeSet<NodeId>) -> T) -> Result<T, String> {
+        self.members.lock().unwrap().as_mut().map(change).ok_or_else(|| "no membership here".to_owned())
+    }
+
+    fn add_member(&self, node: &NodeId) -> Result<String, String> {
+        // As a system would refuse a member that it has already.
+        if !self.with_members(|members| members.insert(node.clone()))? {
+            return Err(format!("{node} is a member already"));
+        }
+        std::fs::remove_file(self.farewell(node)).unwrap();
+        Ok(format!("{node} is added"))
+    }
+
+    fn remove_member(&self, node: &NodeId) -> Result<String, String> {
+        if !self.is_stubborn.load(Ordering::Relaxed) {
+            if !self.with_members(|members| members.remove(node))? {
+                return Err(format!("{node} is no member"));
+            }
+            std::fs::write(self.farewell(node), "").unwrap();
+        }
+        Ok(format!("{node} is removed"))
+    }
 }
 
 impl Cluster for Beating {
@@ -70,8 +104,39 @@ impl Cluster for Beating {
                 *self.leader.lock().unwrap() = Some(to.clone());
                 Ok(format!("{node} was asked"))
             }
+            Operation::Add { node } => self.add_member(node),
+            Operation::Remove { node } => self.remove_member(node),
+            Operation::Promote { node } => Ok(format!("{node} votes")),
             Operation::Named(name) => Ok(format!("{node} did {name}")),
         }
+    }
+
+    fn offers_membership(&self) -> bool {
+        self.members.lock().unwrap().is_some()
+    }
+
+    async fn members(&self, told_by: &NodeId) -> Result<BTreeSet<NodeId>, String> {
+        let members = self.with_members(|members| members.clone())?;
+        if self.processes.is_active(told_by) && members.contains(told_by) {
+            Ok(members)
+        } else {
+            Err(format!("{told_by} does not answer"))
+        }
+    }
+
+    fn arguments_to_join(&self, _node: &NodeId, members: &BTreeSet<NodeId>) -> Vec<String> {
+        // The process takes them for names of tests, of which it has none.
+        let members = members.iter().map(|member| format!("joins-{member}"));
+        NODE_ARGUMENTS.iter().map(|argument| (*argument).to_owned()).chain(members).collect()
+    }
+
+    fn data(&self, node: &NodeId) -> PathBuf {
+        data(&self.directory, node)
+    }
+
+    async fn settle(&self, nodes: &[NodeId], _limit: Duration) -> Result<(), String> {
+        let down = nodes.iter().find(|node| !self.processes.is_active(node));
+        down.map_or(Ok(()), |down| Err(format!("{down} does not answer")))
     }
 
     fn unit(&self) -> Duration {
@@ -123,8 +188,8 @@ impl Scene {
         }
         let scene = Self::not_started().await;
         for i in 1..=NODES {
-            let (data, backing) = (scene.data(i), scene.ground.directory.path().join(format!("{i}.disk")));
-            std::fs::create_dir(&data).unwrap();
+            let (data, backing) =
+                (scene.cluster.data(&n(i)), scene.ground.directory.path().join(format!("{i}.disk")));
             std::fs::create_dir(&backing).unwrap();
             scene.cluster.processes.set_disk(&n(i), nemesis::Disk::new(data, backing));
             scene.cluster.processes.launch(&n(i)).await.unwrap();
@@ -133,8 +198,11 @@ impl Scene {
         Some(scene)
     }
 
-    fn data(&self, node: usize) -> PathBuf {
-        self.ground.directory.path().join(format!("{node}.data"))
+    /// A scene with a system that offers no membership.
+    pub(crate) async fn without_membership() -> Self {
+        let scene = Self::new().await;
+        *scene.cluster.members.lock().unwrap() = None;
+        scene
     }
 
     pub(crate) async fn not_started() -> Self {
@@ -159,7 +227,10 @@ impl Scene {
         let status = Mutex::new(None);
         let upgrade = Some(other_executable(&ground).await);
         let (processes, directory) = (ground.processes.clone(), ground.directory.path().to_owned());
-        let cluster = Beating { processes, links, leader, status, upstreams, directory, upgrade };
+        let members = Mutex::new(Some(upstreams.keys().cloned().collect()));
+        let is_stubborn = AtomicBool::new(false);
+        let cluster =
+            Beating { processes, links, leader, status, upstreams, directory, upgrade, members, is_stubborn };
         Self { ground, cluster: Arc::new(cluster), stop: watch::Sender::new(false) }
     }
 
@@ -228,8 +299,10 @@ impl Ground {
     pub(crate) async fn add_beating(&self, node: &NodeId, listen: SocketAddr, peers: &[SocketAddr]) {
         let own = std::env::current_exe().unwrap();
         let peers = peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let data = self.directory.path().join(format!("{}.data", node.0.trim_start_matches('n')));
+        let data = data(self.directory.path(), node);
+        std::fs::create_dir(&data).unwrap();
         let data = data.to_str().unwrap().to_owned();
+        let farewell = self.directory.path().join(format!("{node}.farewell")).to_str().unwrap().to_owned();
         let poison = self.directory.path().join("poison").to_str().unwrap().to_owned();
         let variables = [
             (ROLE, "node".to_owned()),
@@ -237,10 +310,18 @@ impl Ground {
             ("PEERS", peers),
             ("POISON", poison),
             ("DATA", data),
+            ("FAREWELL", farewell),
         ];
-        let arguments = ["node", "node_process", "--exact", "--nocapture"];
-        self.add_with(node, own.to_str().unwrap(), &arguments, &variables).await.unwrap();
+        self.add_with(node, own.to_str().unwrap(), &NODE_ARGUMENTS, &variables).await.unwrap();
     }
+}
+
+/// With what a node is started.
+pub(crate) const NODE_ARGUMENTS: [&str; 4] = ["node", "node_process", "--exact", "--nocapture"];
+
+/// Where a node keeps its data.
+fn data(directory: &Path, node: &NodeId) -> PathBuf {
+    directory.join(format!("{node}.data"))
 }
 
 /// A copy of what the nodes execute.
