@@ -5,7 +5,7 @@
 //! * [`links`] are the proxies between nodes, and between clients and nodes; the audit finds what avoids them.
 //! * [`schedule`] plans faults from a seed, [`runner`] carries them out on a [`Cluster`]; each fault is one file:
 //!   `kill` (also of `term`), `crash_loop`, `rolling_restart`, `pause`, `starve`, `partition` (also of `black-hole`),
-//!   `latency`, `reset`, `command`; `clock` is a folder, because it begins where processes are started; [`scenario`] plays
+//!   `latency`, `bandwidth`, `reset`, `half_open`, `slow_close`, `message`, `limit` (of memory and of descriptors), `command`; `clock` is a folder, because it begins where processes are started; [`scenario`] plays
 //!   scripts of several.
 //! * [`doctor`] tells what of it works on this machine.
 //!
@@ -16,6 +16,7 @@
 //! [`Cluster`], then [`runner`].
 
 mod audit;
+mod bandwidth;
 mod canaries;
 mod clock;
 mod cluster;
@@ -30,10 +31,13 @@ mod endpoint;
 mod fault;
 mod grudges;
 pub mod guardian;
+mod half_open;
 mod kill;
 mod kill_at;
 mod latency;
+mod limit;
 pub mod links;
+mod message;
 mod nemesis;
 mod operation;
 mod partition;
@@ -51,6 +55,7 @@ pub mod runner;
 pub mod scenario;
 pub mod schedule;
 mod sink;
+mod slow_close;
 mod starve;
 mod victims;
 

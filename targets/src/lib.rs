@@ -10,6 +10,6 @@ pub mod raft;
 pub mod target;
 
 pub use target::{
-    ClientOptions, Executable, Launch, Leadership, NodeCommand, OperationFuture, Operator, Peering, Replica,
-    StatusProbe, Target, all, find,
+    ClientOptions, Executable, Framing, Launch, Leadership, NodeCommand, OperationFuture, Operator, Peering,
+    Replica, StatusProbe, Target, all, find,
 };

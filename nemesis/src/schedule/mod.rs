@@ -196,10 +196,15 @@ fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
             "clients-leader",
             "clients-one",
         ],
-        Kind::Latency | Kind::Reset => &["all", "some", "leader"],
+        Kind::Latency | Kind::Reset | Kind::Bandwidth | Kind::SlowClose | Kind::Message => {
+            &["all", "some", "leader"]
+        }
+        Kind::HalfOpen => &["from-leader", "from-leader", "to-leader", "some"],
         Kind::CrashLoop => &["leader", "leader", "one", "minority", "all"],
         Kind::RollingRestart | Kind::Upgrade => &["all"],
-        Kind::DiskError | Kind::DiskFull => &["leader", "leader", "one", "minority"],
+        Kind::DiskError | Kind::DiskFull | Kind::MemoryLimit | Kind::DescriptorLimit => {
+            &["leader", "leader", "one", "minority"]
+        }
         Kind::SlowDisk => &["leader", "leader", "one", "minority", "majority", "all"],
         Kind::Transfer => &["leader"],
         Kind::Operation => &["one", "leader"],
@@ -215,7 +220,8 @@ fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
 fn nodes_needed(kind: Kind, selector: &str) -> usize {
     match (kind, selector) {
         (Kind::Partition | Kind::BlackHole, selector) => nodes_to_part(selector),
-        (Kind::Latency | Kind::Reset | Kind::RollingRestart | Kind::Upgrade, _) => 2,
+        (Kind::Latency | Kind::Reset | Kind::Bandwidth | Kind::SlowClose, _) => 2,
+        (Kind::HalfOpen | Kind::Message | Kind::RollingRestart | Kind::Upgrade, _) => 2,
         (Kind::Command | Kind::Scenario, _) => 1,
         (Kind::Transfer, _) => 2,
         (_, "minority") => 3,

@@ -27,6 +27,10 @@ use nemesis::schedule::{Quorum, Rhythm, Setting};
 use nemesis::{Kind, Nemesis, heal_everything, schedule};
 use scene::*;
 
+/// What a node says to a peer before its first message, and a message: its length, and what it says.
+const PREAMBLE: [u8; 3] = *b"hi!";
+const MESSAGE: [u8; 5] = [1, 0, 0, 0, b'.'];
+
 /// A node: accepts connections on one address, and looks at the clocks and sends a byte to each peer again and again. It
 /// ends at once when it finds a poison file. If it has a directory for data it writes there.
 #[test]
@@ -56,7 +60,9 @@ fn variable(name: &str) -> String {
 fn beat(peer: SocketAddr) {
     loop {
         if let Ok(mut stream) = TcpStream::connect(peer) {
-            while stream.write_all(b".").is_ok() {
+            let mut said = stream.write_all(&PREAMBLE);
+            while said.and_then(|()| stream.write_all(&MESSAGE)).is_ok() {
+                said = Ok(());
                 std::hint::black_box((SystemTime::now(), Instant::now()));
                 std::thread::sleep(BEAT);
             }
@@ -85,6 +91,12 @@ async fn every_kind_lives_its_whole_life_and_leaves_nothing() {
         (Kind::Starve, "majority", A_LONG_WHILE),
         (Kind::Reset, "all", A_LONG_WHILE),
         (Kind::BlackHole, "isolate-leader", A_WHILE),
+        (Kind::Bandwidth, "all", A_WHILE),
+        (Kind::HalfOpen, "from-leader", A_WHILE),
+        (Kind::HalfOpen, "to-leader", A_WHILE),
+        (Kind::SlowClose, "all", A_LONG_WHILE),
+        (Kind::Message, "all", A_WHILE),
+        (Kind::DescriptorLimit, "leader", A_WHILE),
         (Kind::Transfer, "leader", A_WHILE),
         (Kind::Clock, "all", A_WHILE),
         (Kind::ClockMonotonic, "all", A_WHILE),
