@@ -35,8 +35,8 @@ use crate::{Cluster, Kind, quorum};
 
 /// How much memory is left, in bytes.
 const ROOM_BYTES: (f64, f64) = (16_384.0, 262_144.0);
-/// How many connections ask for memory.
-const MEMORY_CONNECTIONS: u64 = 128;
+/// How many connections ask for memory, all nodes together: few enough for the descriptors of the harness itself.
+const MEMORY_CONNECTIONS: u64 = 384;
 /// At most so many descriptors are left, less one.
 const ROOM_DESCRIPTORS: usize = 8;
 /// So many connections more than descriptors are left ask for one.
@@ -90,7 +90,7 @@ impl Fault for Limit {
         let running = |node: &NodeId| Some((node.clone(), processes.identity(node)?));
         Ok(Self {
             processes: nodes.iter().filter_map(running).collect(),
-            scope: Scope { nodes, detail: format!("{chosen}; {}", means.left(room)), leaves_quorum },
+            scope: Scope { nodes, detail: format!("{chosen}; {} left", means.amount(room)), leaves_quorum },
             victims,
             means,
             room,
@@ -119,7 +119,7 @@ impl Fault for Limit {
         for (process, limit) in &self.limits {
             match self.means.limit(process.pid).map(|limit| limit.current) {
                 Some(Some(seen)) if seen == *limit => {
-                    proofs.push(format!("{} of pid {}", limit, process.pid))
+                    proofs.push(format!("pid {} may have {}", process.pid, self.means.amount(*limit)))
                 }
                 _ if !process.exists() => proofs.push(format!("pid {} ended", process.pid)),
                 seen => {
@@ -133,7 +133,7 @@ impl Fault for Limit {
             let what = format!("all of {} connections were accepted", self.connections.len());
             return Err(FaultError::NotProven(what));
         }
-        Ok(format!("limits: {}", list(proofs)))
+        Ok(list(proofs))
     }
 
     fn effect<C: Cluster>(&self, cluster: &C) -> Option<String> {
@@ -207,7 +207,7 @@ impl Limit {
     /// Connects to the nodes, so that they need what they do not have.
     async fn use_up(&mut self, cluster: &impl Cluster) {
         let count = match self.means {
-            Means::Memory => MEMORY_CONNECTIONS,
+            Means::Memory => MEMORY_CONNECTIONS / self.scope.nodes.len() as u64,
             Means::Descriptors => self.room + MORE_CONNECTIONS,
         };
         for node in self.scope.nodes.iter().filter_map(|node| cluster.address(node)) {
@@ -253,10 +253,11 @@ impl Means {
         }
     }
 
-    fn left(self, room: u64) -> String {
+    /// So much, in words.
+    fn amount(self, count: u64) -> String {
         match self {
-            Self::Memory => format!("{} KiB of memory are left", room >> 10),
-            Self::Descriptors => format!("{room} descriptors are left"),
+            Self::Memory => format!("{} KiB of memory", count >> 10),
+            Self::Descriptors => format!("{count} descriptors"),
         }
     }
 

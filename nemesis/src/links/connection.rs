@@ -90,8 +90,8 @@ pub(super) async fn serve(dialler: Socket, mut route: Route) {
 }
 
 async fn establish(mut dialler: Socket, route: &mut Route) -> Result<(), Broken> {
-    wait_for_both(route).await?;
-    if gave_up(&dialler.stream).await {
+    // One that did not have to wait and is closed by now has only said all that it wants to say.
+    if wait_for_both(route).await? && gave_up(&dialler.stream).await {
         return Err(Broken::ByItself);
     }
     let dialled = timeout(CONNECT_LIMIT, TcpStream::connect(route.upstream)).await;
@@ -138,17 +138,17 @@ async fn outlive(mut end: Socket, lane: &mut Lane) {
     }
 }
 
-/// Waits until both directions are open at the same time.
-async fn wait_for_both(route: &mut Route) -> Result<(), Broken> {
+/// Waits until both directions are open at the same time; whether they were not.
+async fn wait_for_both(route: &mut Route) -> Result<bool, Broken> {
     if !route.forth.is_held() && !route.back.is_held() {
-        return Ok(());
+        return Ok(false);
     }
     let _place = Place::take(route.forth.counters.clone()).ok_or(Broken::Refused)?;
     while route.forth.is_held() || route.back.is_held() {
         route.forth.opened().await;
         route.back.opened().await;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Whether the dialler closed while it waited.

@@ -119,11 +119,21 @@ impl Trials {
         let exchange = async {
             stream.write_all(&text).await.ok()?;
             stream.shutdown().await.ok()?;
-            arrived.await.ok()
+            tokio::select! {
+                arrivals = arrived => arrivals.ok(),
+                () = broken(&mut stream) => None,
+            }
         };
         let arrivals = timeout(wait, exchange).await.ok().flatten();
         lock(&self.awaited).remove(&trial);
         Ok(arrivals.map(|arrivals| Trial::of(messages, begin, &arrivals)))
+    }
+}
+
+/// Waits until a connection is reset; the far end says nothing.
+async fn broken(stream: &mut TcpStream) {
+    if stream.read(&mut [0]).await.is_ok() {
+        std::future::pending().await
     }
 }
 

@@ -160,7 +160,7 @@ fn gone(kind: Kind, selector: &str, nodes: usize) -> usize {
         (Kind::Partition | Kind::BlackHole, "halves" | "random-halves") => nodes / 2,
         (Kind::Partition | Kind::BlackHole, "leader-minority" | "follower-minority") => minority(nodes),
         (Kind::Partition | Kind::BlackHole, "bridge" | "clients-leader" | "clients-one") => 0,
-        (Kind::Partition | Kind::BlackHole | Kind::RollingRestart | Kind::Upgrade, _) => 1,
+        (Kind::Partition | Kind::BlackHole | Kind::RollingRestart | Kind::Upgrade | Kind::HalfOpen, _) => 1,
         (kind, "majority") if stops_nodes(kind) => majority(nodes),
         (kind, "all") if stops_nodes(kind) => nodes,
         (kind, "minority") if stops_nodes(kind) => minority(nodes),

@@ -6,6 +6,7 @@ mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
 mod disks;
+mod limits;
 mod lines;
 mod links;
 mod processes;
