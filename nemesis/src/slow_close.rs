@@ -4,7 +4,7 @@
 //! the new one, and learns late that a process is gone. Servers close few connections by themselves, so the fault closes some,
 //! again and again: the source of a link is told at once, and what it does about it reaches the destination late.
 //!
-//! Evidence: canaries are closed, and their receivers do not know for at least that long. Effect: ends of connections of nodes
+//! Evidence: other canaries are closed, and their receivers do not know for at least that long. Effect: ends of connections of nodes
 //! were late. Healed: canaries pass.
 
 use std::time::Duration;
@@ -61,7 +61,10 @@ impl Fault for SlowClose {
 
     async fn inject<C: Cluster>(&mut self, cluster: &C) -> Result<(), FaultError> {
         canaries::all_pass(cluster.links(), &self.links, HEAL_LIMIT).await?;
-        self.links.iter().for_each(|link| cluster.links().impose(self.id, link, Rule::late_ends(self.late)));
+        for link in &self.links {
+            cluster.links().impose(self.id, link, Rule::late_ends(self.late));
+            cluster.links().close(&link.reversed());
+        }
         Ok(())
     }
 
@@ -94,15 +97,13 @@ impl Fault for SlowClose {
     }
 
     async fn act<C: Cluster>(&mut self, cluster: &C, standing: &Standing) -> Result<(), FaultError> {
-        loop {
+        let unit = cluster.unit();
+        while standing.lasts(unit.mul_f64(self.dice.log_even(PAUSE_UNITS.0, PAUSE_UNITS.1))).await {
             if let Some(link) = self.dice.pick(&self.links) {
                 cluster.links().close(&link.reversed());
             }
-            let pause = cluster.unit().mul_f64(self.dice.log_even(PAUSE_UNITS.0, PAUSE_UNITS.1));
-            if !standing.lasts(pause).await {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
     fn effect<C: Cluster>(&self, cluster: &C) -> Option<String> {

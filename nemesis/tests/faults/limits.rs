@@ -26,7 +26,7 @@ async fn node_without_descriptors_goes_on_when_it_gets_them_back() {
     scene.phase(0, FaultPhase::Evidenced).await;
     let has_all_it_may = || {
         let (limit, open) = descriptors(&scene, 1);
-        limit != before && open == limit.parse().unwrap()
+        limit.parse().is_ok_and(|limit: usize| open == limit) && limit != before
     };
     eventually("it has all that it may have", has_all_it_may).await;
     assert_eq!(descriptors(&scene, 2).0, before, "the others are not limited");
