@@ -151,16 +151,14 @@ impl Fault for Limit {
     async fn heal<C: Cluster>(&mut self, cluster: &C) -> Result<String, FaultError> {
         let processes = cluster.processes();
         self.connections.clear();
-        let mut restored = 0;
-        for (node, main) in &self.processes {
-            restored += self.loosen(*main, &processes.tree(node))?;
-        }
+        let loosened = self.processes.iter().map(|(node, main)| self.loosen(*main, &processes.tree(node)));
+        let loosened: Result<usize, FaultError> = loosened.sum();
         // Who met the limit a moment ago may be about to end.
         sleep(cluster.unit()).await;
         self.victims.turns.clear();
         let answering = bring_up_all(cluster, &self.scope.nodes).await;
         self.scope.nodes.iter().for_each(|node| processes.no_longer_excuse(node));
-        Ok(format!("{restored} limits are what they were; {}", answering?))
+        Ok(format!("{} limits are what they were; {}", loosened?, answering?))
     }
 }
 

@@ -89,8 +89,8 @@ pub(super) struct Messages {
 /// What goes on of the bytes that were read.
 #[derive(Debug, Default)]
 pub(super) struct Going {
-    /// Whole messages, or bytes that are none.
-    pub(super) pieces: Vec<Vec<u8>>,
+    /// Whole messages, and bytes that are none.
+    pub(super) bytes: Vec<u8>,
     /// How many messages something happened to.
     pub(super) hit: usize,
 }
@@ -111,20 +111,24 @@ impl Messages {
     pub(super) fn take(&mut self, bytes: &[u8], odds: Odds, dice: &mut Pcg64) -> Going {
         let (preamble, bytes) = bytes.split_at(self.preamble_left.min(bytes.len()));
         self.preamble_left -= preamble.len();
+        let mut going = Going { bytes: preamble.to_vec(), hit: 0 };
         self.begun.extend(bytes);
-        let mut going = Going::default();
-        going.pieces.extend((!preamble.is_empty()).then(|| preamble.to_vec()));
-        while let Some(message) = self.next_message() {
+        let begun = std::mem::take(&mut self.begun);
+        let mut rest = &begun[..];
+        while let Some((message, behind)) = self.split(rest) {
             self.meet(message, odds, dice, &mut going);
+            rest = behind;
         }
         if self.unknown {
-            going.pieces.push(std::mem::take(&mut self.begun));
+            going.bytes.extend(rest);
+        } else {
+            self.begun = rest.to_vec();
         }
         going
     }
 
     /// Messages whose time has come.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<Vec<u8>> {
+    pub(super) fn due(&mut self, now: Instant) -> Vec<u8> {
         self.let_go(|aside| aside.due <= now)
     }
 
@@ -148,17 +152,15 @@ impl Messages {
         messages.chain((!begun.is_empty()).then_some((begun, None))).collect()
     }
 
-    /// The next whole message with its header.
-    fn next_message(&mut self) -> Option<Vec<u8>> {
-        let length = self.begun.first_chunk::<LENGTH_BYTES>().filter(|_| !self.unknown)?;
-        let length = u32::from_le_bytes(*length) as usize;
-        self.unknown = length > MESSAGE_LIMIT_BYTES;
+    /// The first message with its header, if it is whole, and what is behind it.
+    fn split<'a>(&mut self, bytes: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let length = u32::from_le_bytes(*bytes.first_chunk::<LENGTH_BYTES>()?) as usize;
+        self.unknown |= length > MESSAGE_LIMIT_BYTES;
         let whole = self.framing.header_bytes + length;
-        let is_there = !self.unknown && self.begun.len() >= whole;
-        is_there.then(|| self.begun.drain(..whole).collect())
+        bytes.split_at_checked(whole).filter(|_| !self.unknown)
     }
 
-    fn meet(&mut self, message: Vec<u8>, odds: Odds, dice: &mut Pcg64, going: &mut Going) {
+    fn meet(&mut self, message: &[u8], odds: Odds, dice: &mut Pcg64, going: &mut Going) {
         let fate = Fate::draw(odds, dice);
         going.hit += usize::from(fate != Fate::Passes);
         match fate {
@@ -166,21 +168,28 @@ impl Messages {
             Fate::Swapped | Fate::Late => {
                 let due = Instant::now() + odds.late_by.max(Duration::from_millis(1));
                 self.aside_bytes += message.len();
-                self.aside.push_back(Aside { message, due, swapped: fate == Fate::Swapped });
+                self.aside.push_back(Aside {
+                    message: message.to_vec(),
+                    due,
+                    swapped: fate == Fate::Swapped,
+                });
             }
             Fate::Passes | Fate::Repeated => {
-                going.pieces.extend((fate == Fate::Repeated).then(|| message.clone()));
-                going.pieces.push(message);
-                going.pieces.extend(self.let_go(|aside| aside.swapped));
+                let times = if fate == Fate::Repeated { 2 } else { 1 };
+                going.bytes.extend(message.repeat(times));
+                going.bytes.extend(self.let_go(|aside| aside.swapped));
             }
         }
     }
 
-    fn let_go(&mut self, goes: impl Fn(&Aside) -> bool) -> Vec<Vec<u8>> {
+    fn let_go(&mut self, goes: impl Fn(&Aside) -> bool) -> Vec<u8> {
+        if !self.aside.iter().any(&goes) {
+            return Vec::new();
+        }
         let (going, staying): (VecDeque<_>, VecDeque<_>) = self.aside.drain(..).partition(goes);
         self.aside = staying;
-        let messages: Vec<Vec<u8>> = going.into_iter().map(|aside| aside.message).collect();
-        self.aside_bytes -= messages.iter().map(Vec::len).sum::<usize>();
+        let messages: Vec<u8> = going.into_iter().flat_map(|aside| aside.message).collect();
+        self.aside_bytes -= messages.len();
         messages
     }
 }
@@ -198,46 +207,54 @@ mod tests {
         b"abc".iter().copied().chain(framed).collect()
     }
 
-    fn pass(bytes: &[u8], read: usize, odds: Odds) -> (Messages, Vec<Vec<u8>>, usize) {
+    /// Cuts what follows the preamble into messages.
+    fn messages(stream: &[u8]) -> Vec<Vec<u8>> {
+        let (mut messages, mut rest, mut cut) = (Vec::new(), &stream[3..], Messages::new(FRAMING));
+        while let Some((message, behind)) = cut.split(rest) {
+            messages.push(message.to_vec());
+            rest = behind;
+        }
+        assert!(rest.is_empty(), "the stream is well formed");
+        messages
+    }
+
+    fn pass(bytes: &[u8], read: usize, odds: Odds) -> (Messages, Vec<u8>, usize) {
         let (mut messages, mut dice) = (Messages::new(FRAMING), Pcg64::seed_from_u64(1));
-        let (mut pieces, mut hit) = (Vec::new(), 0);
+        let (mut passed, mut hit) = (Vec::new(), 0);
         for part in bytes.chunks(read) {
             let going = messages.take(part, odds, &mut dice);
-            pieces.extend(going.pieces);
+            passed.extend(going.bytes);
             hit += going.hit;
         }
-        (messages, pieces, hit)
+        (messages, passed, hit)
     }
 
     #[test]
     fn stream_is_unchanged_however_it_is_cut_while_nothing_happens() {
         let bytes = stream(50);
         for read in [1, 2, 7, 1000] {
-            let (mut messages, pieces, hit) = pass(&bytes, read, Odds::NONE);
-            assert_eq!((pieces.concat(), hit), (bytes.clone(), 0));
+            let (mut messages, passed, hit) = pass(&bytes, read, Odds::NONE);
+            assert_eq!((passed, hit), (bytes.clone(), 0));
             assert_eq!(messages.finish(), []);
         }
     }
 
     #[test]
     fn lost_message_leaves_whole_ones() {
-        let bytes = stream(200);
-        let (_, pieces, hit) = pass(&bytes, 11, Odds { lost: 4, ..Odds::NONE });
+        let (_, passed, hit) = pass(&stream(200), 11, Odds { lost: 4, ..Odds::NONE });
         assert!((20..80).contains(&hit), "{hit} of 200");
-        let (_, again, _) = pass(&pieces.concat(), 1000, Odds::NONE);
-        assert_eq!(again.len(), 1 + 200 - hit);
+        assert_eq!(messages(&passed).len(), 200 - hit);
     }
 
     #[test]
     fn swapped_message_follows_the_next_one() {
         let odds = Odds { swapped: 2, late_by: Duration::from_secs(9), ..Odds::NONE };
-        let (mut messages, pieces, hit) = pass(&stream(200), 1000, odds);
-        let left = messages.finish();
-        let mut all: Vec<Vec<u8>> =
-            pieces.into_iter().chain(left.into_iter().map(|(bytes, _)| bytes)).collect();
-        assert!(hit > 20 && all.concat() != stream(200));
+        let (mut left, passed, hit) = pass(&stream(200), 1000, odds);
+        let left = left.finish().into_iter().map(|(message, _)| message);
+        let mut all: Vec<Vec<u8>> = messages(&passed).into_iter().chain(left).collect();
+        let mut sent = messages(&stream(200));
+        assert!(hit > 20 && all != sent);
         all.sort();
-        let (_, mut sent, _) = pass(&stream(200), 1000, Odds::NONE);
         sent.sort();
         assert!(all == sent, "nothing is lost or repeated");
     }
@@ -245,19 +262,20 @@ mod tests {
     #[test]
     fn late_message_goes_on_at_its_time_only() {
         let odds = Odds { late: 1, late_by: Duration::from_secs(9), ..Odds::NONE };
-        let (mut messages, pieces, hit) = pass(&stream(2), 1000, odds);
-        assert_eq!((pieces, hit), (vec![b"abc".to_vec()], 2));
-        assert_eq!(messages.due(Instant::now()), Vec::<Vec<u8>>::new());
+        let (mut messages, passed, hit) = pass(&stream(2), 1000, odds);
+        assert_eq!((passed, hit), (b"abc".to_vec(), 2));
+        assert!(messages.due(Instant::now()).is_empty());
         assert_eq!(messages.aside_bytes(), 13);
-        assert_eq!(messages.due(messages.next_due().unwrap() + Duration::from_secs(1)).len(), 2);
+        let later = messages.next_due().unwrap() + Duration::from_secs(1);
+        assert_eq!(messages.due(later), stream(2)[3..].to_vec());
         assert_eq!(messages.aside_bytes(), 0);
     }
 
     #[test]
     fn stream_that_is_framed_otherwise_passes_as_it_is() {
         let bytes = b"abcGET / HTTP/1.1\r\n\r\n";
-        let (_, pieces, hit) = pass(bytes, 4, Odds { lost: 1, ..Odds::NONE });
-        assert_eq!((pieces.concat(), hit), (bytes.to_vec(), 0));
+        let (_, passed, hit) = pass(bytes, 4, Odds { lost: 1, ..Odds::NONE });
+        assert_eq!((passed, hit), (bytes.to_vec(), 0));
     }
 
     #[test]

@@ -170,15 +170,20 @@ impl Pump {
         let Some(messages) = &mut self.messages else { return self.queue_bytes(bytes.to_vec(), None, rule) };
         let going = messages.take(bytes, rule.messages, &mut self.dice);
         count(&self.lane.counters.messages, going.hit);
-        going.pieces.into_iter().for_each(|piece| self.queue_bytes(piece, None, rule));
+        self.queue_bytes(going.bytes, None, rule);
     }
 
     fn take_due_messages(&mut self, rule: Rule) {
-        let due = self.messages.as_mut().map(|messages| messages.due(Instant::now()));
-        due.into_iter().flatten().for_each(|message| self.queue_bytes(message, None, rule));
+        if let Some(messages) = &mut self.messages {
+            let due = messages.due(Instant::now());
+            self.queue_bytes(due, None, rule);
+        }
     }
 
     fn queue_bytes(&mut self, bytes: Vec<u8>, earliest: Option<Instant>, rule: Rule) {
+        if bytes.is_empty() {
+            return;
+        }
         let release = self.release(rule.delay, rule.jitter).max(earliest);
         self.queued_bytes += bytes.len();
         self.total_queued += bytes.len() as u64;
