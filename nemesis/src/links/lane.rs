@@ -103,18 +103,19 @@ pub(super) struct LinkState {
 impl LinkState {
     /// What a connection of the cluster sees.
     pub(super) fn lane(&self) -> Lane {
-        self.lane_with(Arc::clone(&self.counters), Arc::clone(&self.meter))
+        let closes = Some(self.closes.subscribe());
+        Lane { closes, ..self.lane_with(Arc::clone(&self.counters), Arc::clone(&self.meter)) }
     }
 
-    /// What a canary sees: the same rules and resets, but it is not counted and takes no bandwidth from others, because
-    /// its bytes are not an effect of a fault on the system.
+    /// What a canary sees: the same rules and resets, but it is neither counted nor closed and takes no bandwidth from
+    /// others, because its bytes are not an effect of a fault on the system.
     pub(super) fn uncounted_lane(&self) -> Lane {
         self.lane_with(Arc::default(), Arc::default())
     }
 
     fn lane_with(&self, counters: Arc<Counters>, meter: Arc<Meter>) -> Lane {
         let (rule, resets) = (self.rule.subscribe(), self.resets.subscribe());
-        Lane { rule, resets, closes: self.closes.subscribe(), counters, meter }
+        Lane { rule, resets, closes: None, counters, meter }
     }
 }
 
@@ -123,7 +124,7 @@ impl LinkState {
 pub(super) struct Lane {
     pub(super) rule: watch::Receiver<Rule>,
     pub(super) resets: watch::Receiver<u64>,
-    pub(super) closes: watch::Receiver<u64>,
+    pub(super) closes: Option<watch::Receiver<u64>>,
     pub(super) counters: Arc<Counters>,
     pub(super) meter: Arc<Meter>,
 }
@@ -157,5 +158,16 @@ impl Lane {
         if self.resets.changed().await.is_err() {
             std::future::pending().await
         }
+    }
+}
+
+/// Waits until the connections of the pair are closed towards the destination.
+pub(super) async fn closed(closes: &mut Option<watch::Receiver<u64>>) {
+    let closed = match closes {
+        Some(closes) => closes.changed().await.is_ok(),
+        None => false,
+    };
+    if !closed {
+        std::future::pending().await
     }
 }

@@ -14,7 +14,7 @@ use rand_pcg::Pcg64;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 
-use super::lane::{Lane, count};
+use super::lane::{Lane, closed, count};
 use super::messages::{Framing, Messages};
 use super::meter::Quantum;
 use super::rule::Rule;
@@ -111,8 +111,7 @@ impl Pump {
                 // A cut acts before the next byte, and what waits goes out before more comes in.
                 biased;
                 changed = self.lane.rule.changed() => changed.map_err(|_| Reset)?,
-                closed = self.lane.closes.changed() => {
-                    closed.map_err(|_| Reset)?;
+                () = closed(&mut self.lane.closes) => {
                     // Not the source ends the stream, so nothing that it does is late.
                     self.end(Piece::End, Rule { end_delay: Duration::ZERO, ..rule });
                 }
