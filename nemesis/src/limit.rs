@@ -191,7 +191,7 @@ impl Limit {
             else {
                 continue;
             };
-            set(*process, self.means.resource(), before.clone())?;
+            set(*process, self.means.resource(), *before)?;
             let now = self.means.limit(process.pid);
             if now.as_ref() != Some(before) && process.exists() {
                 let what = format!("the limit of {process} is {now:?} and should be {before:?}");
