@@ -14,12 +14,11 @@ fn stderr(output: &std::process::Output) -> String {
 #[test]
 fn unknown_names_are_wrong_usage_and_the_message_lists_what_exists() {
     let dir = tempfile::tempdir().unwrap();
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["run", "etdc"], "raft, etcd"),
         (&["run", "--workload", "regsiter"], "register, set"),
         (&["run", "--nemesis", "kill,flood"], "kill[:REGEX], pause, partition"),
-        (&["run", "--nemesis", "membership"], "the target `raft` offers no changes of members"),
-        (&["run", "--nemesis", "scenario:single-server-bug-2015"], "a scenario changes the members"),
+        (&["run", "etcd", "--nemesis", "message"], "does not tell how its nodes put messages"),
         (&["run", "--read-consistency", "eventual"], "linearizable and local"),
         (&["run", "--expect", "lost"], "violation:KIND"),
         (&["run", "--nodes", "0"], "between 1 and"),

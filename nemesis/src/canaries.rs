@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::fault::{FaultError, list};
+use crate::links::Trial;
 use crate::{Link, Links};
 
 /// How long a canary may take on a healthy link before it counts as stopped. Loopback takes less than a millisecond; a
@@ -21,18 +22,67 @@ pub(crate) async fn send(
     over: &[Link],
     wait: Duration,
 ) -> io::Result<BTreeMap<Link, Option<Duration>>> {
-    let mut probes = JoinSet::new();
+    send_bytes(links, over, 0, wait).await
+}
+
+/// The same with canaries of at least so many bytes.
+pub(crate) async fn send_bytes(
+    links: &Links,
+    over: &[Link],
+    bytes: usize,
+    wait: Duration,
+) -> io::Result<BTreeMap<Link, Option<Duration>>> {
+    over_each(over, |link| {
+        let links = links.clone();
+        async move { links.probe_with(&link, bytes, wait).await }
+    })
+    .await
+}
+
+/// Sends so many numbered messages over each link at once; `None` for those whose connection did not come to its end in
+/// time.
+pub(crate) async fn send_messages(
+    links: &Links,
+    over: &[Link],
+    messages: u64,
+    wait: Duration,
+) -> io::Result<BTreeMap<Link, Option<Trial>>> {
+    over_each(over, |link| {
+        let links = links.clone();
+        async move { links.try_messages(&link, messages, wait).await }
+    })
+    .await
+}
+
+/// Closes the canaries of links at once; how long their receivers did not know, `None` for those that had no canary, or one
+/// that did not end in order and in time.
+pub(crate) async fn close(
+    links: &Links,
+    over: &[Link],
+    wait: Duration,
+) -> io::Result<BTreeMap<Link, Option<Duration>>> {
+    over_each(over, |link| {
+        let links = links.clone();
+        async move { Ok(links.close_canary(&link, wait).await) }
+    })
+    .await
+}
+
+/// Does the same over each link at once.
+async fn over_each<T: Send + 'static, F: Future<Output = io::Result<T>> + Send + 'static>(
+    over: &[Link],
+    send: impl Fn(Link) -> F,
+) -> io::Result<BTreeMap<Link, T>> {
+    let mut sending = JoinSet::new();
     for link in over {
-        let (links, link) = (links.clone(), link.clone());
-        probes.spawn(async move {
-            let took = links.probe(&link, wait).await;
-            (link, took)
-        });
+        let sent = send(link.clone());
+        let link = link.clone();
+        sending.spawn(async move { (link, sent.await) });
     }
     let mut results = BTreeMap::new();
-    while let Some(probe) = probes.join_next().await {
-        let (link, took) = probe.map_err(io::Error::other)?;
-        results.insert(link, took?);
+    while let Some(sent) = sending.join_next().await {
+        let (link, result) = sent.map_err(io::Error::other)?;
+        results.insert(link, result?);
     }
     Ok(results)
 }

@@ -1,7 +1,6 @@
 //! What of this machine the nemesis can use, found out by trying.
 //!
-//! Mechanisms that faults stand on are tried in a throw-away process or socket. Those that no fault of this version uses
-//! yet are only looked up, and say so.
+//! Mechanisms that faults stand on are tried in a throw-away process or socket.
 
 use std::fs;
 use std::io;
@@ -76,10 +75,10 @@ const PARENT_DEATH: Mechanism = Mechanism {
     remedy: "a sandbox may forbid prctl; end leftover nodes by hand after a crash of the suite",
 };
 const LOOPBACK: Mechanism =
-    Mechanism { name: "loopback", used_for: "partition, latency", remedy: "bring the interface lo up" };
+    Mechanism { name: "loopback", used_for: "every fault of links", remedy: "bring the interface lo up" };
 const SOCK_DIAG: Mechanism = Mechanism {
     name: "sock_diag",
-    used_for: "partition, latency: which node dialled; the audit of connections",
+    used_for: "every fault of links: which node dialled; the audit of connections; descriptor-limit",
     remedy: "needs NETLINK_SOCK_DIAG (module tcp_diag) and a readable /proc/PID/fd",
 };
 const CLOCK: Mechanism = Mechanism {
@@ -101,11 +100,6 @@ const USER_NAMESPACES: Mechanism = Mechanism {
     remedy: "allow unprivileged user namespaces (kernel.apparmor_restrict_unprivileged_userns, \
              kernel.unprivileged_userns_clone, user.max_user_namespaces)",
 };
-const SECCOMP: Mechanism = Mechanism {
-    name: "seccomp notification",
-    used_for: "nothing in this version",
-    remedy: "needs Linux 5.0 with CONFIG_SECCOMP_FILTER",
-};
 
 /// Tries everything. What `guardian` makes must run [`crate::guardian::serve`], as for a run.
 pub async fn examine(guardian: impl Fn() -> Command) -> Vec<Probe> {
@@ -115,7 +109,6 @@ pub async fn examine(guardian: impl Fn() -> Command) -> Vec<Probe> {
     probes.push(CLOCK.found(clock(guardian()).await));
     probes.push(FUSE.found(disks(guardian()).await));
     probes.push(USER_NAMESPACES.found(user_namespaces()));
-    probes.push(SECCOMP.found(seccomp()));
     probes
 }
 
@@ -269,15 +262,6 @@ fn user_namespaces() -> Result<String, String> {
         Ok("nothing in /proc/sys forbids them".into())
     } else {
         Err("the kernel has none".into())
-    }
-}
-
-fn seccomp() -> Result<String, String> {
-    let actions = setting("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
-    if actions.split_ascii_whitespace().any(|action| action == "user_notif") {
-        Ok("the kernel offers user_notif".into())
-    } else {
-        Err("the kernel does not offer user_notif".into())
     }
 }
 

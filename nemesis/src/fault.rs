@@ -44,6 +44,18 @@ pub enum Kind {
     Reset,
     /// Links lose their bytes, together with the connections.
     BlackHole,
+    /// Links let few bytes pass in a second.
+    Bandwidth,
+    /// Connections have one end only.
+    HalfOpen,
+    /// Ends of connections arrive late.
+    SlowClose,
+    /// Single messages are lost, late, repeated or out of turn.
+    Message,
+    /// Processes get no more memory.
+    MemoryLimit,
+    /// Processes get no more descriptors.
+    DescriptorLimit,
     /// Disks lose what was not saved, together with the processes.
     Power,
     /// Disks fail some operations.
@@ -72,7 +84,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 29] = [
         Self::Kill,
         Self::Pause,
         Self::Partition,
@@ -84,6 +96,12 @@ impl Kind {
         Self::Starve,
         Self::Reset,
         Self::BlackHole,
+        Self::Bandwidth,
+        Self::HalfOpen,
+        Self::SlowClose,
+        Self::Message,
+        Self::MemoryLimit,
+        Self::DescriptorLimit,
         Self::Power,
         Self::DiskError,
         Self::DiskFull,
@@ -112,6 +130,12 @@ impl Kind {
             Self::Starve => "starve",
             Self::Reset => "reset",
             Self::BlackHole => "black-hole",
+            Self::Bandwidth => "bandwidth",
+            Self::HalfOpen => "half-open",
+            Self::SlowClose => "slow-close",
+            Self::Message => "message",
+            Self::MemoryLimit => "memory-limit",
+            Self::DescriptorLimit => "descriptor-limit",
             Self::Power => "power",
             Self::DiskError => "disk-error",
             Self::DiskFull => "disk-full",
@@ -140,6 +164,11 @@ impl Kind {
     /// Whether the nodes' data must lie on disks of ours.
     pub fn needs_disks(self) -> bool {
         matches!(self, Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk)
+    }
+
+    /// Whether messages between nodes must be told apart.
+    pub fn needs_framing(self) -> bool {
+        self == Self::Message
     }
 
     /// The clocks that it is about, which nodes must have been given before they are started.
@@ -182,6 +211,18 @@ impl Kind {
             Self::BlackHole => {
                 "lets bytes and connections vanish between nodes, or between clients and a node"
             }
+            Self::Bandwidth => "lets few bytes in a second pass between nodes",
+            Self::HalfOpen => {
+                "takes one end from the connections between nodes; the other end is told when it heals"
+            }
+            Self::SlowClose => {
+                "closes connections between nodes, and lets the ends of connections arrive late"
+            }
+            Self::Message => "loses, delays, repeats and reorders single messages between nodes",
+            Self::MemoryLimit => "lets nodes get no more memory than they have (RLIMIT_DATA)",
+            Self::DescriptorLimit => {
+                "lets nodes open no more files and connections than they have (RLIMIT_NOFILE)"
+            }
             Self::Power => "fails the power of nodes: processes are killed, and writes without fsync lost",
             Self::DiskError => "lets fsyncs or writes of nodes end with an I/O error",
             Self::DiskFull => "leaves no space on the disks of nodes",
@@ -213,6 +254,8 @@ impl Kind {
             Self::Kill | Self::Pause | Self::Term | Self::CrashLoop | Self::RollingRestart | Self::Starve => {
                 "nothing"
             }
+            Self::MemoryLimit | Self::DescriptorLimit => "nothing",
+            Self::Message => "a target that tells how it puts messages into connections",
             Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk => {
                 "/dev/fuse, and root or unprivileged user namespaces"
             }
@@ -223,9 +266,14 @@ impl Kind {
                 "ptrace of own children, x86-64, a target that asks the vDSO for the time"
             }
             Self::Upgrade => "another executable of the target (--upgrade-to)",
-            Self::Partition | Self::Latency | Self::Reset | Self::BlackHole | Self::Scenario => {
-                "a target whose peer addresses can be set, so that links lie between"
-            }
+            Self::Partition
+            | Self::Latency
+            | Self::Reset
+            | Self::BlackHole
+            | Self::Bandwidth
+            | Self::HalfOpen
+            | Self::SlowClose
+            | Self::Scenario => "a target whose peer addresses can be set, so that links lie between",
         }
     }
 }

@@ -5,7 +5,8 @@
 //! * [`links`] are the proxies between nodes, and between clients and nodes; the audit finds what avoids them.
 //! * [`schedule`] plans faults from a seed, [`runner`] carries them out on a [`Cluster`]; each fault is one file:
 //!   `kill` (also of `term`), `crash_loop`, `rolling_restart`, `pause`, `starve`, `partition` (also of `black-hole`),
-//!   `latency`, `reset`, `membership`, `wipe`, `command`; `clock` is a folder, because it begins where processes are started; [`scenario`] plays
+//!   `latency`, `bandwidth`, `reset`, `half_open`, `slow_close`, `message`, `limit` (of memory and of descriptors),
+//!   `membership`, `wipe`, `command`; `clock` is a folder, because it begins where processes are started; [`scenario`] plays
 //!   scripts of several.
 //! * [`doctor`] tells what of it works on this machine.
 //!
@@ -16,6 +17,7 @@
 //! [`Cluster`], then [`runner`].
 
 mod audit;
+mod bandwidth;
 mod canaries;
 mod clock;
 mod cluster;
@@ -31,12 +33,15 @@ mod endpoint;
 mod fault;
 mod grudges;
 pub mod guardian;
+mod half_open;
 mod kill;
 mod kill_at;
 mod latency;
+mod limit;
 pub mod links;
 mod members;
 mod membership;
+mod message;
 mod nemesis;
 mod operation;
 mod partition;
@@ -54,6 +59,7 @@ pub mod runner;
 pub mod scenario;
 pub mod schedule;
 mod sink;
+mod slow_close;
 mod starve;
 mod victims;
 mod wipe;

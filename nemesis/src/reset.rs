@@ -27,7 +27,7 @@ pub(crate) struct Reset {
     links: Vec<Link>,
     seed: u64,
     /// The canaries that were connected before.
-    canaries: BTreeMap<Link, u64>,
+    canaries: BTreeMap<Link, u32>,
     resets_before: u64,
 }
 
@@ -53,7 +53,7 @@ impl Fault for Reset {
         canaries::all_pass(links, &self.links, HEAL_LIMIT).await?;
         for link in &self.links {
             if let Some(canary) = links.canary(link).await {
-                self.canaries.insert(link.clone(), canary);
+                self.canaries.insert(link.clone(), canary.number);
             }
         }
         self.links.iter().for_each(|link| links.reset(link));
@@ -67,7 +67,7 @@ impl Fault for Reset {
         let deadline = Instant::now() + EVIDENCE_LIMIT;
         for (link, canary) in &self.canaries {
             // Another fault that is being healed may connect another canary meanwhile.
-            while cluster.links().canary(link).await == Some(*canary) {
+            while cluster.links().canary(link).await.is_some_and(|open| open.number == *canary) {
                 if Instant::now() > deadline {
                     return Err(FaultError::NotProven(format!("a canary survived the reset of {link}")));
                 }

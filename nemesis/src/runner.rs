@@ -15,16 +15,20 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use crate::bandwidth::Bandwidth;
 use crate::clock::fault::WrongClock;
 use crate::command::Command;
 use crate::crash_loop::CrashLoop;
 use crate::disk_fault::DiskFault;
 use crate::fault::{Fault, FaultError, Request, Scope, Skip, Standing};
+use crate::half_open::HalfOpen;
 use crate::kill::Kill;
 use crate::kill_at::KillAt;
 use crate::latency::Latency;
+use crate::limit::Limit;
 use crate::links::FaultId;
 use crate::membership::ChangeMembers;
+use crate::message::Messages;
 use crate::operation::Operate;
 use crate::partition::Partition;
 use crate::patrol::Patrol;
@@ -34,6 +38,7 @@ use crate::reset::Reset;
 use crate::rolling_restart::RollingRestart;
 use crate::scenario::Scenario;
 use crate::schedule::Quorum;
+use crate::slow_close::SlowClose;
 use crate::starve::Starve;
 use crate::wipe::Wipe;
 use crate::{Cluster, EventSink, Kind, Nemesis};
@@ -152,6 +157,11 @@ impl<C: Cluster> Runner<C> {
             Kind::Clock | Kind::ClockMonotonic => record.live_as::<WrongClock>(&scheduled).await,
             Kind::Command => record.live_as::<Command>(&scheduled).await,
             Kind::Reset => record.live_as::<Reset>(&scheduled).await,
+            Kind::Bandwidth => record.live_as::<Bandwidth>(&scheduled).await,
+            Kind::HalfOpen => record.live_as::<HalfOpen>(&scheduled).await,
+            Kind::SlowClose => record.live_as::<SlowClose>(&scheduled).await,
+            Kind::Message => record.live_as::<Messages>(&scheduled).await,
+            Kind::MemoryLimit | Kind::DescriptorLimit => record.live_as::<Limit>(&scheduled).await,
             Kind::Scenario => record.live_as::<Scenario>(&scheduled).await,
         }
     }

@@ -3,10 +3,11 @@
 mod common;
 
 use std::io::ErrorKind;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use common::{LIMIT, eventually, n, within};
-use nemesis::links::{FaultId, LinkStats, Rule, Stranger};
+use nemesis::links::{CanaryEnds, FaultId, Framing, LinkStats, Odds, Rule, Stranger};
 use nemesis::{Endpoint, Link, Links, Registry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,7 +25,10 @@ struct Pair {
 
 impl Pair {
     async fn new() -> Self {
-        let links = Links::new(Registry::default()).await.unwrap();
+        Self::with(Links::new(Registry::default()).await.unwrap()).await
+    }
+
+    async fn with(links: Links) -> Self {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = links.listen_pair(&n(1), &n(2), server.local_addr().unwrap()).await.unwrap();
         Self { links, server, address }
@@ -309,4 +313,210 @@ async fn resets_while_a_canary_dials_are_no_errors() {
         arrived = arrived.or(pair.links.probe(&Pair::forth(), Duration::from_secs(5)).await.unwrap());
     }
     assert!(arrived.is_some(), "no canary passes although nobody resets");
+}
+
+const FRAMING: Framing = Framing { preamble_bytes: 3, header_bytes: 6 };
+
+fn framed(message: u8) -> Vec<u8> {
+    let mut bytes = vec![4, 0, 0, 0, 7, 7];
+    bytes.extend([message; 4]);
+    bytes
+}
+
+/// The messages in what follows the preamble; they must be whole.
+fn messages(stream: &[u8]) -> Vec<u8> {
+    let chunks = stream[3..].chunks(10);
+    chunks.inspect(|chunk| assert_eq!(*chunk, framed(chunk[9]))).map(|chunk| chunk[9]).collect()
+}
+
+/// Sends a hundred messages over a link on which something happens to one in three; what arrived.
+async fn hit(odds: Odds) -> Vec<u8> {
+    let links = Links::new(Registry::default()).await.unwrap();
+    links.set_framing(FRAMING).await.unwrap();
+    let pair = Pair::with(links).await;
+    let (mut dialler, mut server) = pair.connect().await;
+    // The connection is older than the rule, and the rule comes in the middle of a message.
+    dialler.write_all(b"hi!").await.unwrap();
+    dialler.write_all(&framed(0)[..7]).await.unwrap();
+    assert_eq!(read(&mut server, 3).await, b"hi!");
+    eventually("the beginning of a message is taken", || pair.stats().bytes_in == 10).await;
+    pair.links.impose(FAULT, &Pair::forth(), Rule::messages(odds));
+    dialler.write_all(&framed(0)[7..]).await.unwrap();
+    for message in 1..100 {
+        dialler.write_all(&framed(message)).await.unwrap();
+    }
+    dialler.shutdown().await.unwrap();
+    let mut arrived = b"hi!".to_vec();
+    within(server.read_to_end(&mut arrived)).await.unwrap();
+    let hits = pair.stats().messages;
+    assert!((10..=60).contains(&hits), "{hits} of 100 messages were hit");
+    let arrived = messages(&arrived);
+    let expected = 100 + i64::from(odds.repeated > 0) * hits as i64 - i64::from(odds.lost > 0) * hits as i64;
+    assert_eq!(arrived.len() as i64, expected);
+    arrived
+}
+
+#[tokio::test]
+async fn single_messages_are_lost_repeated_and_reordered_whole() {
+    let all: Vec<u8> = (0..100).collect();
+    let lost = hit(Odds { lost: 3, ..Odds::NONE }).await;
+    assert!(lost.is_sorted(), "the others keep their order");
+    let mut repeated = hit(Odds { repeated: 3, ..Odds::NONE }).await;
+    assert!(repeated.is_sorted());
+    repeated.dedup();
+    assert_eq!(repeated, all);
+    for odds in [Odds { swapped: 3, ..Odds::NONE }, Odds { late: 3, late_by: CANARY_WAIT, ..Odds::NONE }] {
+        let mut reordered = hit(odds).await;
+        assert!(!reordered.is_sorted(), "{odds}");
+        reordered.sort_unstable();
+        assert_eq!(reordered, all, "{odds}");
+    }
+}
+
+#[tokio::test]
+async fn trial_shows_what_happens_to_messages_and_canaries_are_left_alone() {
+    let links = Links::new(Registry::default()).await.unwrap();
+    assert_eq!(links.try_messages(&Pair::forth(), 10, LIMIT).await.unwrap(), None);
+    links.set_framing(FRAMING).await.unwrap();
+    let pair = Pair::with(links).await;
+    let link = Pair::forth();
+    let trial = async || pair.links.try_messages(&link, 200, LIMIT).await.unwrap().unwrap();
+    let unhit = trial().await;
+    assert_eq!((unhit.lost, unhit.repeated, unhit.overtaken), (0, 0, 0));
+    for odds in [
+        Odds { lost: 4, ..Odds::NONE },
+        Odds { repeated: 4, ..Odds::NONE },
+        Odds { swapped: 4, ..Odds::NONE },
+        Odds { late: 4, late_by: CANARY_WAIT, ..Odds::NONE },
+    ] {
+        pair.links.impose(FAULT, &link, Rule::messages(odds));
+        let seen = trial().await;
+        assert_eq!(seen.lost > 0, odds.lost > 0, "{odds}: {seen:?}");
+        assert_eq!(seen.repeated > 0, odds.repeated > 0, "{odds}: {seen:?}");
+        assert_eq!(seen.overtaken > 0, odds.swapped + odds.late > 0, "{odds}: {seen:?}");
+        assert!(seen.slowest >= odds.late_by);
+        for _ in 0..20 {
+            assert!(pair.links.probe(&link, LIMIT).await.unwrap().is_some());
+        }
+        pair.links.lift(FAULT);
+    }
+    assert_eq!(pair.stats(), LinkStats::default());
+}
+
+#[tokio::test]
+async fn narrow_link_passes_its_rate_over_all_connections_together() {
+    const RATE: u32 = 20_000;
+    const BYTES: usize = 5_000;
+    let pair = Pair::new().await;
+    let mut connections = [pair.connect().await, pair.connect().await];
+    pair.links.impose(FAULT, &Pair::forth(), Rule::narrow(NonZeroU32::new(RATE).unwrap()));
+    let begin = Instant::now();
+    for (dialler, _) in &mut connections {
+        dialler.write_all(&numbered_bytes(BYTES)).await.unwrap();
+    }
+    for (_, server) in &mut connections {
+        assert!(read(server, BYTES).await == numbered_bytes(BYTES), "the stream was changed");
+    }
+    let least = Duration::from_secs(1) * 2 * BYTES as u32 / RATE;
+    assert!(begin.elapsed() >= least, "{:?} instead of {least:?}", begin.elapsed());
+    assert_eq!(pair.stats().bytes_slowed, 2 * BYTES as u64);
+    // What waits when it is healed does not wait any longer: at its rate this would take hours.
+    pair.links.impose(FAULT, &Pair::forth(), Rule::narrow(NonZeroU32::MIN));
+    let (dialler, server) = &mut connections[0];
+    dialler.write_all(&numbered_bytes(BYTES)).await.unwrap();
+    pair.links.lift(FAULT);
+    assert!(read(server, BYTES).await == numbered_bytes(BYTES));
+}
+
+#[tokio::test]
+async fn canary_takes_its_bytes_divided_by_the_rate() {
+    let pair = Pair::new().await;
+    let link = Pair::forth();
+    pair.links.impose(FAULT, &link, Rule::narrow(NonZeroU32::new(10_000).unwrap()));
+    let took = pair.links.probe_with(&link, 2_000, LIMIT).await.unwrap().unwrap();
+    assert!(took >= Duration::from_millis(200), "{took:?}");
+    assert_eq!(pair.stats(), LinkStats::default());
+}
+
+#[tokio::test]
+async fn half_open_connection_is_gone_for_its_destination_only() {
+    for dialled_by_source in [true, false] {
+        let pair = Pair::new().await;
+        let (dialler, server) = pair.connect().await;
+        let link = if dialled_by_source { Pair::forth() } else { Pair::forth().reversed() };
+        let (mut source, mut destination) =
+            if dialled_by_source { (dialler, server) } else { (server, dialler) };
+        source.write_all(b"a").await.unwrap();
+        assert_eq!(read(&mut destination, 1).await, b"a");
+        assert!(pair.links.probe(&link, LIMIT).await.unwrap().is_some());
+        let canary = pair.links.canary(&link).await.unwrap();
+
+        pair.links.impose(FAULT, &link, Rule::HALF_OPEN);
+        assert_eq!(within(destination.read_u8()).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        source.write_all(b"lost").await.unwrap();
+        eventually("its bytes are lost", || pair.links.stats()[&link].bytes_lost == 4).await;
+        assert_eq!(pair.links.stats()[&link].halved, 1);
+        assert!(timeout(Duration::ZERO, source.read_u8()).await.is_err(), "the source knows");
+        let half = async {
+            while pair.links.canary(&link).await != Some(CanaryEnds { received: false, ..canary }) {}
+        };
+        within(half).await;
+        let (mut new_dialler, mut new_server) = pair.connect().await;
+        new_dialler.write_all(b"new").await.unwrap();
+        assert_eq!(read(&mut new_server, 3).await, b"new");
+
+        pair.links.lift(FAULT);
+        assert_eq!(within(source.read_u8()).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        new_dialler.write_all(b"on").await.unwrap();
+        assert_eq!(read(&mut new_server, 2).await, b"on");
+    }
+}
+
+#[tokio::test]
+async fn end_of_a_stream_is_late_and_its_bytes_are_not() {
+    const LATE: Duration = Duration::from_millis(300);
+    let pair = Pair::new().await;
+    let (mut dialler, mut server) = pair.connect().await;
+    pair.links.impose(FAULT, &Pair::forth(), Rule::late_ends(LATE));
+    let begin = Instant::now();
+    dialler.write_all(b"bytes").await.unwrap();
+    dialler.shutdown().await.unwrap();
+    assert_eq!(read(&mut server, 5).await, b"bytes");
+    eventually("the end is on its way", || pair.stats().late_ends == 1).await;
+    server.write_all(b"answer").await.unwrap();
+    assert_eq!(read(&mut dialler, 6).await, b"answer");
+    assert_eq!(within(server.read(&mut [0])).await.unwrap(), 0);
+    assert!(begin.elapsed() >= LATE, "{:?}", begin.elapsed());
+    let link = Pair::forth();
+    assert!(pair.links.probe(&link, LIMIT).await.unwrap().is_some());
+    let took = pair.links.close_canary(&link, LIMIT).await.unwrap();
+    assert!(took >= LATE, "{took:?}");
+}
+
+#[tokio::test]
+async fn closed_link_ends_in_order_at_its_destination() {
+    let pair = Pair::new().await;
+    let (mut dialler, mut server) = pair.connect().await;
+    server.write_all(b"before").await.unwrap();
+    assert_eq!(read(&mut dialler, 6).await, b"before");
+    pair.links.close(&Pair::forth().reversed());
+    assert_eq!(within(dialler.read(&mut [0])).await.unwrap(), 0);
+    dialler.write_all(b"last words").await.unwrap();
+    drop(dialler);
+    let mut rest = Vec::new();
+    within(server.read_to_end(&mut rest)).await.unwrap();
+    assert_eq!(rest, b"last words");
+}
+
+#[tokio::test]
+async fn dialler_that_has_said_everything_at_once_is_heard() {
+    let pair = Pair::new().await;
+    for _ in 0..50 {
+        let mut dialler = pair.dial().await;
+        dialler.write_all(b"all").await.unwrap();
+        dialler.shutdown().await.unwrap();
+        let mut said = Vec::new();
+        within(pair.accept().await.read_to_end(&mut said)).await.unwrap();
+        assert_eq!(said, b"all");
+    }
 }

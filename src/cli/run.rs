@@ -102,6 +102,7 @@ fn plan(args: Args) -> anyhow::Result<Plan> {
     let asks_for_upgrade = nemeses.iter().any(|nemesis| nemesis.kind() == Kind::Upgrade);
     upgrade(asks_for_upgrade, args.upgrade_to.is_some())?;
     operations(&*target, &nemeses)?;
+    framing(&*target, &nemeses)?;
     args.expect.parse::<Expect>().map_err(|e| usage(format!("--expect {}: {e}", args.expect)))?;
     reads(&args.read_consistency)?;
     if !(1..=NODE_LIMIT).contains(&args.nodes) {
@@ -180,6 +181,18 @@ fn operations(target: &dyn Target, nemeses: &[Nemesis]) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Faults of single messages of a target that does not tell them apart.
+fn framing(target: &dyn Target, nemeses: &[Nemesis]) -> anyhow::Result<()> {
+    match nemeses.iter().find(|nemesis| nemesis.kind().needs_framing()) {
+        Some(nemesis) if target.framing().is_none() => Err(usage(format!(
+            "--nemesis {nemesis}: the target `{}` does not tell how its nodes put messages into connections; use latency, \
+             reset or black-hole instead",
+            target.name()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn reads(name: &str) -> anyhow::Result<()> {

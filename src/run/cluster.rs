@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use history::{NodeId, RunEvent, RunPaths};
 use nemesis::guardian::{Executable, NodeCommand};
-use nemesis::links::Stranger;
+use nemesis::links::{Framing, Stranger};
 use nemesis::process::Image;
 use nemesis::{Area, Cluster, Disk, EventSink, Links, NodeStatus, Operation, Processes, Upgrade};
 use targets::{
@@ -88,6 +88,14 @@ impl RunCluster {
         let executable = open(&processes, &binaries.target).await?;
         let upgrade = upgrade(&processes, executable, binaries).await?;
         let links = Links::new(processes.registry().clone()).await.context("cannot set up links")?;
+        if plan.nemeses()?.iter().any(|nemesis| nemesis.kind().needs_framing())
+            && let Some(targets::Framing { preamble_bytes, header_bytes }) = target.framing()
+        {
+            links
+                .set_framing(Framing { preamble_bytes, header_bytes })
+                .await
+                .context("cannot set up links")?;
+        }
         let nodes = plan.node_ids();
         let direct: BTreeMap<NodeId, SocketAddr> =
             nodes.iter().enumerate().map(|(i, node)| (node.clone(), addresses.client(i))).collect();

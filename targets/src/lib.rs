@@ -10,6 +10,6 @@ pub mod raft;
 pub mod target;
 
 pub use target::{
-    ClientOptions, Executable, Launch, Leadership, MembersFuture, Membership, NodeCommand, OperationFuture,
-    Operator, Peer, Peering, Replica, StatusProbe, Target, all, find,
+    ClientOptions, Executable, Framing, Launch, Leadership, MembersFuture, Membership, NodeCommand,
+    OperationFuture, Operator, Peer, Peering, Replica, StatusProbe, Target, all, find,
 };

@@ -19,7 +19,7 @@ use workloads::{Client, Completion, Reads, Request};
 
 use self::operator::RaftOperator;
 use crate::target::{LeadershipFuture, Membership, Operator, ReplicaFuture, StatusProbe, UncommittedFuture};
-use crate::{ClientOptions, Executable, Launch, Leadership, NodeCommand, Peering, Replica, Target};
+use crate::{ClientOptions, Executable, Framing, Launch, Leadership, NodeCommand, Peering, Replica, Target};
 
 /// How often a request follows a hint at the leader.
 const HOPS: u32 = 2;
@@ -29,6 +29,8 @@ const STATUS_TIMEOUT: Duration = Duration::from_millis(300);
 const OPERATOR_TIMEOUT: Duration = Duration::from_secs(2);
 /// Set elements are keys with this prefix.
 const SET_PREFIX: &str = "set.";
+/// The room that a node's name has in a handshake.
+const NODE_NAME_BYTES: usize = 16;
 
 /// The target `raft`.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +55,11 @@ impl Target for Raft {
 
     fn peering(&self) -> Peering {
         Peering::PerSource
+    }
+
+    fn framing(&self) -> Option<Framing> {
+        // A handshake of magic, version, two names and checksum; then length, checksum and message, again and again.
+        Some(Framing { preamble_bytes: 4 + 4 + 2 * NODE_NAME_BYTES + 4, header_bytes: 4 + 4 })
     }
 
     fn election_timeout(&self) -> Duration {

@@ -35,6 +35,16 @@ pub enum Peering {
     Advertised,
 }
 
+/// How nodes put messages into the connections between them, in the direction from who dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Framing {
+    /// What the dialler says before its first message.
+    pub preamble_bytes: usize,
+    /// What stands in front of each message. It begins with the length of what follows it, as a little-endian number of 32
+    /// bits.
+    pub header_bytes: usize,
+}
+
 /// What a node needs to know to start.
 #[derive(Debug, Clone)]
 pub struct Launch {
@@ -179,6 +189,11 @@ pub trait Target: Send + Sync {
 
     /// Which peer addresses a node can be told.
     fn peering(&self) -> Peering;
+
+    /// How nodes put messages into connections; `None` when single messages cannot be told apart.
+    fn framing(&self) -> Option<Framing> {
+        None
+    }
 
     /// The time after which followers miss their leader. Fault durations scale with it.
     fn election_timeout(&self) -> Duration;

@@ -90,7 +90,8 @@ impl Bench {
         let operations = "transfer,operation:compact,operation:defragment,operation:snapshot";
         let mut jobs = vec![
             ("raft", "15s", "term,crash-loop,starve,reset,black-hole,latency"),
-            ("etcd", "30s", "term,starve,reset"),
+            ("raft", "15s", "bandwidth,half-open,slow-close,message,memory-limit,descriptor-limit"),
+            ("etcd", "30s", "term,starve,reset,bandwidth,half-open,slow-close,descriptor-limit"),
             ("etcd", "30s", operations),
             ("etcd", "30s", "membership,wipe"),
             ("raft", "15s", "wipe"),

@@ -9,17 +9,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::io::Interest;
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::lane::{Counters, Lane, count};
+use super::messages::Framing;
 use super::pump::{Pump, PumpEnd};
 
 /// Connections of one link that wait for a cut to heal, at most; more are reset.
 pub(super) const WAITING_LIMIT: u64 = 256;
 /// How long the destination may take to accept; only a listener with a full backlog needs longer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How much is read at once from a connection that has no other end.
+const SWALLOWED_BYTES: usize = 16 << 10;
 
 /// Where a connection goes, and by which links.
 #[derive(Debug)]
@@ -29,7 +32,9 @@ pub(super) struct Route {
     pub(super) forth: Lane,
     /// To the dialler.
     pub(super) back: Lane,
-    /// Of the random numbers behind jitter.
+    /// Of what the dialler says, where that is known.
+    pub(super) framing: Option<Framing>,
+    /// Of the random numbers behind jitter and the fates of messages.
     pub(super) seed: u64,
 }
 
@@ -85,31 +90,65 @@ pub(super) async fn serve(dialler: Socket, mut route: Route) {
 }
 
 async fn establish(mut dialler: Socket, route: &mut Route) -> Result<(), Broken> {
-    wait_for_both(route).await?;
-    if gave_up(&dialler.stream).await {
+    // One that did not have to wait and is closed by now has only said all that it wants to say.
+    if wait_for_both(route).await? && gave_up(&dialler.stream).await {
         return Err(Broken::ByItself);
     }
     let dialled = timeout(CONNECT_LIMIT, TcpStream::connect(route.upstream)).await;
     let Ok(Ok(server)) = dialled else { return Err(Broken::Refused) };
     let mut server = Socket::new(server);
     let _counted = Open::count(&route.forth);
-    exchange(&mut dialler.stream, &mut server.stream, route).await?;
-    dialler.orderly = true;
-    server.orderly = true;
+    let (mut forth, mut back) = (route.forth.clone(), route.back.clone());
+    let (left, lane) = tokio::select! {
+        biased;
+        () = forth.halved() => {
+            drop(server);
+            (dialler, &mut forth)
+        }
+        () = back.halved() => {
+            drop(dialler);
+            (server, &mut back)
+        }
+        ended = exchange(&mut dialler.stream, &mut server.stream, route) => {
+            ended?;
+            dialler.orderly = true;
+            server.orderly = true;
+            return Ok(());
+        }
+    };
+    outlive(left, lane).await;
     Ok(())
 }
 
-/// Waits until both directions are open at the same time.
-async fn wait_for_both(route: &mut Route) -> Result<(), Broken> {
+/// Keeps one end of a connection that has no other: what it sends goes nowhere, and it hears nothing, until it is reset.
+async fn outlive(mut end: Socket, lane: &mut Lane) {
+    count(&lane.counters.halved, 1);
+    let counters = Arc::clone(&lane.counters);
+    let swallow = async {
+        let mut buffer = vec![0; SWALLOWED_BYTES];
+        // Nobody answers an end of the stream either.
+        while let Ok(bytes @ 1..) = end.stream.read(&mut buffer).await {
+            count(&counters.bytes_lost, bytes);
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = lane.mended() => {}
+        () = swallow => {}
+    }
+}
+
+/// Waits until both directions are open at the same time; whether they were not.
+async fn wait_for_both(route: &mut Route) -> Result<bool, Broken> {
     if !route.forth.is_held() && !route.back.is_held() {
-        return Ok(());
+        return Ok(false);
     }
     let _place = Place::take(route.forth.counters.clone()).ok_or(Broken::Refused)?;
     while route.forth.is_held() || route.back.is_held() {
         route.forth.opened().await;
         route.back.opened().await;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Whether the dialler closed while it waited.
@@ -125,8 +164,8 @@ async fn exchange(dialler: &mut TcpStream, server: &mut TcpStream, route: &Route
     }
     let (from_dialler, to_dialler) = dialler.split();
     let (from_server, to_server) = server.split();
-    let forth = Pump::new(route.forth.clone(), route.seed).run(from_dialler, to_server);
-    let back = Pump::new(route.back.clone(), !route.seed).run(from_server, to_dialler);
+    let forth = Pump::new(route.forth.clone(), route.framing, route.seed).run(from_dialler, to_server);
+    let back = Pump::new(route.back.clone(), None, !route.seed).run(from_server, to_dialler);
     match tokio::try_join!(forth, back) {
         Ok((PumpEnd::Finished, PumpEnd::Finished)) => Ok(()),
         Ok(_) | Err(_) => Err(Broken::ByItself),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
+use super::meter::Meter;
 use super::rule::Rule;
 
 /// What happened on a link since it exists. Connections count for the direction from the dialler.
@@ -28,6 +29,16 @@ pub struct LinkStats {
     pub bytes_held: u64,
     /// Bytes that had to wait because the link was slow.
     pub bytes_delayed: u64,
+    /// Bytes that had to wait because the link was narrow.
+    pub bytes_slowed: u64,
+    /// Connections that lost the end at the destination, but not the one at the source.
+    pub halved: u64,
+    /// Bytes that came from the source of such a connection and went nowhere.
+    pub bytes_lost: u64,
+    /// Ends of streams that were late.
+    pub late_ends: u64,
+    /// Messages that were lost, late, repeated or out of turn.
+    pub messages: u64,
 }
 
 /// The counters behind [`LinkStats`].
@@ -43,6 +54,11 @@ pub(super) struct Counters {
     pub(super) bytes_out: AtomicU64,
     pub(super) bytes_held: AtomicU64,
     pub(super) bytes_delayed: AtomicU64,
+    pub(super) bytes_slowed: AtomicU64,
+    pub(super) halved: AtomicU64,
+    pub(super) bytes_lost: AtomicU64,
+    pub(super) late_ends: AtomicU64,
+    pub(super) messages: AtomicU64,
 }
 
 /// Adds to a counter. Counters are read for reports, so no order between them is promised.
@@ -63,6 +79,11 @@ impl Counters {
             bytes_out: read(&self.bytes_out),
             bytes_held: read(&self.bytes_held),
             bytes_delayed: read(&self.bytes_delayed),
+            bytes_slowed: read(&self.bytes_slowed),
+            halved: read(&self.halved),
+            bytes_lost: read(&self.bytes_lost),
+            late_ends: read(&self.late_ends),
+            messages: read(&self.messages),
         }
     }
 }
@@ -73,23 +94,28 @@ pub(super) struct LinkState {
     pub(super) rule: watch::Sender<Rule>,
     /// Counts up with every reset of the pair.
     pub(super) resets: watch::Sender<u64>,
+    /// Counts up when the connections of the pair are closed towards the destination.
+    pub(super) closes: watch::Sender<u64>,
     pub(super) counters: Arc<Counters>,
+    pub(super) meter: Arc<Meter>,
 }
 
 impl LinkState {
     /// What a connection of the cluster sees.
     pub(super) fn lane(&self) -> Lane {
-        self.lane_with(Arc::clone(&self.counters))
+        let closes = Some(self.closes.subscribe());
+        Lane { closes, ..self.lane_with(Arc::clone(&self.counters), Arc::clone(&self.meter)) }
     }
 
-    /// What a canary sees: the same rules and resets, but it is not counted, because its bytes are not an effect of a
-    /// fault on the system.
+    /// What a canary sees: the same rules and resets, but it is neither counted nor closed and takes no bandwidth from
+    /// others, because its bytes are not an effect of a fault on the system.
     pub(super) fn uncounted_lane(&self) -> Lane {
-        self.lane_with(Arc::default())
+        self.lane_with(Arc::default(), Arc::default())
     }
 
-    fn lane_with(&self, counters: Arc<Counters>) -> Lane {
-        Lane { rule: self.rule.subscribe(), resets: self.resets.subscribe(), counters }
+    fn lane_with(&self, counters: Arc<Counters>, meter: Arc<Meter>) -> Lane {
+        let (rule, resets) = (self.rule.subscribe(), self.resets.subscribe());
+        Lane { rule, resets, closes: None, counters, meter }
     }
 }
 
@@ -98,7 +124,9 @@ impl LinkState {
 pub(super) struct Lane {
     pub(super) rule: watch::Receiver<Rule>,
     pub(super) resets: watch::Receiver<u64>,
+    pub(super) closes: Option<watch::Receiver<u64>>,
     pub(super) counters: Arc<Counters>,
+    pub(super) meter: Arc<Meter>,
 }
 
 impl Lane {
@@ -111,10 +139,35 @@ impl Lane {
         self.rule.borrow().held
     }
 
+    /// Waits until a rule takes their destinations from connections that stand. One that began under such a rule is
+    /// none of these.
+    pub(super) async fn halved(&mut self) {
+        let before = self.rule.wait_for(|rule| !rule.half_open).await.is_ok();
+        if !before || self.rule.wait_for(|rule| rule.half_open).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Waits until that rule is gone.
+    pub(super) async fn mended(&mut self) {
+        let _ = self.rule.wait_for(|rule| !rule.half_open).await;
+    }
+
     /// Waits until a rule resets the connections of the pair.
     pub(super) async fn reset(&mut self) {
         if self.resets.changed().await.is_err() {
             std::future::pending().await
         }
+    }
+}
+
+/// Waits until the connections of the pair are closed towards the destination.
+pub(super) async fn closed(closes: &mut Option<watch::Receiver<u64>>) {
+    let closed = match closes {
+        Some(closes) => closes.changed().await.is_ok(),
+        None => false,
+    };
+    if !closed {
+        std::future::pending().await
     }
 }

@@ -10,6 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::connection::{Route, Socket, serve};
+use super::messages::Framing;
 use super::table::Table;
 use crate::diag::SockDiag;
 use crate::{Endpoint, Registry, process};
@@ -48,6 +49,8 @@ pub(super) struct Door {
     pub(super) destination: Endpoint,
     pub(super) upstream: SocketAddr,
     pub(super) attribution: Attribution,
+    /// Of what nodes say when they dial here.
+    pub(super) framing: Option<Framing>,
     pub(super) table: Arc<Table>,
     pub(super) registry: Registry,
     pub(super) diag: Arc<Mutex<SockDiag>>,
@@ -85,7 +88,9 @@ impl Door {
             let socket = Socket::new(stream);
             if let Some(endpoint) = door.resolve(dialler, peer, &socket).await {
                 let (forth, back) = door.lanes(&endpoint);
-                let route = Route { upstream: door.upstream, forth, back, seed: door.table.next_seed() };
+                let framing = door.framing.filter(|_| endpoint.node().is_some());
+                let (upstream, seed) = (door.upstream, door.table.next_seed());
+                let route = Route { upstream, forth, back, framing, seed };
                 serve(socket, route).await;
             }
         });

@@ -1,11 +1,14 @@
 //! Links: TCP proxies on loopback by which the nemesis controls who hears whom.
 //!
 //! A link is one *data direction* over all connections of a pair, whoever dialled; the pair is two nodes, or a node and the
-//! clients. A rule holds the bytes of a link or makes them late, and the connections of a pair can be reset.
+//! clients. A rule holds the bytes of a link, makes them late or few in a second, makes the ends of streams late, takes one
+//! end from connections, or loses, repeats and reorders single messages of a system that tells its [`Framing`]; the
+//! connections of a pair can be reset and closed.
 //!
 //! Guarantees:
 //! * Rules act at once, on existing connections too, in the middle of a stream.
-//! * No byte is dropped from a stream that is not reset, and none is reordered.
+//! * No byte is dropped from a stream that goes on, and none is reordered; messages, where a rule is about them, are
+//!   dropped and reordered whole.
 //! * While any direction of a pair is held, new connections of the pair are not established.
 //! * Faults that overlap add up: a link is open when the last of them was lifted.
 //!
@@ -17,24 +20,30 @@ mod canary;
 mod connection;
 mod lane;
 mod listener;
+mod messages;
+mod meter;
 mod pump;
 mod rule;
 mod table;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use history::NodeId;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+pub use canary::CanaryEnds;
 pub use lane::LinkStats;
 pub use listener::Stranger;
-pub use rule::{FaultId, Rule};
+pub use messages::Framing;
+pub use rule::{FaultId, Odds, Rule};
 pub use table::Strangers;
+pub use trial::Trial;
 
 use crate::audit::{self, Bypass};
 use crate::diag::SockDiag;
@@ -42,6 +51,7 @@ use crate::{Endpoint, Link, Registry};
 use canary::Canaries;
 use listener::{Attribution, Door};
 use table::Table;
+use trial::Trials;
 
 /// All links of a cluster. Copies are the same links; when the last one is dropped, listeners and connections are closed.
 #[derive(Debug, Clone)]
@@ -57,6 +67,10 @@ struct Inner {
     canary_upstream: SocketAddr,
     /// The listeners for canaries, by destination.
     canary_doors: tokio::sync::Mutex<BTreeMap<Endpoint, SocketAddr>>,
+    /// Set when the messages of the system can be told apart.
+    trials: OnceLock<Trials>,
+    /// The same as `canary_doors`, for trials.
+    trial_doors: tokio::sync::Mutex<BTreeMap<Endpoint, SocketAddr>>,
     /// The real addresses behind the listeners.
     upstreams: Mutex<BTreeMap<SocketAddr, NodeId>>,
     tasks: Mutex<JoinSet<()>>,
@@ -76,11 +90,32 @@ impl Links {
             canaries: Canaries::default(),
             canary_upstream,
             canary_doors: tokio::sync::Mutex::default(),
+            trials: OnceLock::new(),
+            trial_doors: tokio::sync::Mutex::default(),
             upstreams: Mutex::default(),
             tasks: Mutex::default(),
         };
         inner.tasks().spawn(inner.canaries.receive(receiver));
         Ok(Self(Arc::new(inner)))
+    }
+
+    /// Tells messages apart from now on, on listeners that are opened later. Nothing changes when it is known already.
+    ///
+    /// # Errors
+    /// When loopback cannot be used.
+    pub async fn set_framing(&self, framing: Framing) -> io::Result<()> {
+        let (receiver, upstream) = bind().await?;
+        let trials = Trials::new(framing, upstream);
+        let receiving = trials.receive(receiver);
+        if self.0.trials.set(trials).is_ok() {
+            self.0.tasks().spawn(receiving);
+        }
+        Ok(())
+    }
+
+    /// How messages are told apart, if they are.
+    pub fn framing(&self) -> Option<Framing> {
+        self.0.trials.get().map(|trials| trials.framing)
     }
 
     /// Opens the address by which `source` alone reaches `destination`.
@@ -143,6 +178,12 @@ impl Links {
         self.0.table.reset(link);
     }
 
+    /// Closes every connection of the pair towards the destination of the link, in order and behind its bytes; what the
+    /// destination then does about it is its own.
+    pub fn close(&self, link: &Link) {
+        self.0.table.close(link);
+    }
+
     /// What happened on every link so far.
     pub fn stats(&self) -> BTreeMap<Link, LinkStats> {
         self.0.table.stats()
@@ -160,14 +201,50 @@ impl Links {
     /// # Errors
     /// When loopback cannot be used.
     pub async fn probe(&self, link: &Link, wait: Duration) -> io::Result<Option<Duration>> {
-        let door = self.canary_door(&link.destination).await?;
-        let wait = wait + self.rule(link).latest();
-        self.0.canaries.probe(link, door, &self.0.registry, wait).await
+        self.probe_with(link, canary::NONCE_BYTES, wait).await
     }
 
-    /// The canary that is connected over a link at this moment, by a number that no other has; `None` when there is none.
-    pub async fn canary(&self, link: &Link) -> Option<u64> {
+    /// The same with so many bytes, rounded up to a multiple of eight.
+    ///
+    /// # Errors
+    /// When loopback cannot be used.
+    pub async fn probe_with(
+        &self,
+        link: &Link,
+        bytes: usize,
+        wait: Duration,
+    ) -> io::Result<Option<Duration>> {
+        let door = self.canary_door(&link.destination).await?;
+        let wait = wait + self.rule(link).latest();
+        self.0.canaries.probe(link, bytes, door, &self.0.registry, wait).await
+    }
+
+    /// The canary that is connected over a link at this moment; `None` when there is none.
+    pub async fn canary(&self, link: &Link) -> Option<CanaryEnds> {
         self.0.canaries.connected(link).await
+    }
+
+    /// Closes the canary that is connected over a link. Returns how long the far end did not know of it; `None` when there
+    /// was no canary, or longer than `wait`.
+    pub async fn close_canary(&self, link: &Link, wait: Duration) -> Option<Duration> {
+        self.0.canaries.close(link, wait).await
+    }
+
+    /// Sends so many messages over a link in a connection of their own, and says what became of them. `None` when the
+    /// connection did not come to its end within `wait`, or messages cannot be told apart.
+    ///
+    /// # Errors
+    /// When loopback cannot be used.
+    pub async fn try_messages(
+        &self,
+        link: &Link,
+        messages: u64,
+        wait: Duration,
+    ) -> io::Result<Option<Trial>> {
+        let Some(trials) = self.0.trials.get() else { return Ok(None) };
+        let framing = Some(trials.framing);
+        let door = self.door_in(&self.0.trial_doors, &link.destination, trials.upstream, framing).await?;
+        trials.send(link, messages, door, &self.0.registry, wait).await
     }
 
     /// Looks for connections between nodes that avoid the links.
@@ -181,7 +258,7 @@ impl Links {
 
     async fn listen(&self, node: &NodeId, upstream: SocketAddr, how: Attribution) -> io::Result<SocketAddr> {
         self.0.upstreams().insert(upstream, node.clone());
-        self.open_door(node.into(), upstream, how).await
+        self.open_door(node.into(), upstream, how, self.framing()).await
     }
 
     async fn open_door(
@@ -189,12 +266,14 @@ impl Links {
         destination: Endpoint,
         upstream: SocketAddr,
         attribution: Attribution,
+        framing: Option<Framing>,
     ) -> io::Result<SocketAddr> {
         let (listener, address) = bind().await?;
         let door = Door {
             destination,
             upstream,
             attribution,
+            framing,
             table: Arc::clone(&self.0.table),
             registry: self.0.registry.clone(),
             diag: Arc::clone(&self.0.diag),
@@ -204,11 +283,22 @@ impl Links {
     }
 
     async fn canary_door(&self, destination: &Endpoint) -> io::Result<SocketAddr> {
-        let mut doors = self.0.canary_doors.lock().await;
+        self.door_in(&self.0.canary_doors, destination, self.0.canary_upstream, None).await
+    }
+
+    /// A listener for connections of the harness, opened when it is asked for the first time.
+    async fn door_in(
+        &self,
+        doors: &tokio::sync::Mutex<BTreeMap<Endpoint, SocketAddr>>,
+        destination: &Endpoint,
+        upstream: SocketAddr,
+        framing: Option<Framing>,
+    ) -> io::Result<SocketAddr> {
+        let mut doors = doors.lock().await;
         if let Some(door) = doors.get(destination) {
             return Ok(*door);
         }
-        let door = self.open_door(destination.clone(), self.0.canary_upstream, Attribution::ByLoan).await?;
+        let door = self.open_door(destination.clone(), upstream, Attribution::ByLoan, framing).await?;
         doors.insert(destination.clone(), door);
         Ok(door)
     }

@@ -1,8 +1,9 @@
 //! One direction of one connection: reads from one socket, keeps bytes as long as the rule wants, writes to the other.
 //!
-//! Guarantees: bytes arrive in order and none is dropped; the end of the stream, or its reset, waits behind the bytes and
-//! obeys the rule like them, so that nothing crosses a cut, not even the news that a process died. What waits
-//! is bounded by [`QUEUE_LIMIT_BYTES`]; then the source feels backpressure.
+//! Guarantees: bytes arrive in order and none is dropped, unless the rule is about single messages; the end of the stream, or
+//! its reset, waits behind the bytes and obeys the rule like them, so that nothing crosses a cut, not even the news that a
+//! process died. What waits is bounded by [`QUEUE_LIMIT_BYTES`], and to the bytes of a second when the link is
+//! narrow; then the source feels backpressure.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,7 +14,9 @@ use rand_pcg::Pcg64;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 
-use super::lane::{Lane, count};
+use super::lane::{Lane, closed, count};
+use super::messages::{Framing, Messages};
+use super::meter::Quantum;
 use super::rule::Rule;
 
 /// What one direction of one connection keeps at most. At a delay of 300 ms it lets 13 MB/s pass.
@@ -58,8 +61,13 @@ pub(super) struct Pump {
     queued_bytes: usize,
     /// Nothing more is read.
     source_ended: bool,
-    total_in: u64,
+    /// What was queued and what was written, in all.
+    total_queued: u64,
     total_out: u64,
+    /// What a narrow link lets pass next.
+    quantum: Option<Quantum>,
+    /// Of a stream whose messages can be told apart.
+    messages: Option<Messages>,
     dice: Pcg64,
 }
 
@@ -71,10 +79,18 @@ enum Front {
 }
 
 impl Pump {
-    pub(super) fn new(lane: Lane, seed: u64) -> Self {
-        let dice = Pcg64::seed_from_u64(seed);
-        let queue = VecDeque::new();
-        Self { lane, queue, queued_bytes: 0, source_ended: false, total_in: 0, total_out: 0, dice }
+    pub(super) fn new(lane: Lane, framing: Option<Framing>, seed: u64) -> Self {
+        Self {
+            lane,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            source_ended: false,
+            total_queued: 0,
+            total_out: 0,
+            quantum: None,
+            messages: framing.map(Messages::new),
+            dice: Pcg64::seed_from_u64(seed),
+        }
     }
 
     /// Moves bytes until the stream ends or breaks.
@@ -86,62 +102,115 @@ impl Pump {
         let mut buffer = vec![0; READ_BYTES];
         loop {
             let rule = *self.lane.rule.borrow_and_update();
+            self.take_due_messages(rule);
             self.count_held(rule);
             let front = self.front(rule);
-            let reads = !self.source_ended && self.queued_bytes < QUEUE_LIMIT_BYTES;
+            let next = self.next_time(&front);
+            let reads = !self.source_ended && self.waiting_bytes() < queue_limit(rule);
             tokio::select! {
                 // A cut acts before the next byte, and what waits goes out before more comes in.
                 biased;
                 changed = self.lane.rule.changed() => changed.map_err(|_| Reset)?,
-                wrote = write_front(&mut self.queue, &mut destination), if matches!(front, Front::Due) => {
+                () = closed(&mut self.lane.closes) => {
+                    // Not the source ends the stream, so nothing that it does is late.
+                    self.end(Piece::End, Rule { end_delay: Duration::ZERO, ..rule });
+                }
+                wrote = write_front(&mut self.queue, self.quantum, &mut destination), if matches!(front, Front::Due) => {
                     if let Some(end) = self.wrote(wrote) {
                         return end;
                     }
                 }
-                () = sleep_until(front.time()), if matches!(front, Front::Later(_)) => {}
-                read = source.read(&mut buffer), if reads => self.take(read.map(|n| &buffer[..n]), rule),
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+                read = source.read(&mut buffer), if reads => match read {
+                    Ok(0) => self.end(Piece::End, rule),
+                    Ok(count) => self.take(&buffer[..count], rule),
+                    Err(_) => self.end(Piece::Reset, rule),
+                },
             }
         }
     }
 
-    fn front(&self, rule: Rule) -> Front {
-        match self.queue.front() {
-            None => Front::Nothing,
-            Some(_) if rule.held => Front::Nothing,
-            Some(Waiting { release: Some(at), .. }) if *at > Instant::now() => Front::Later(*at),
-            Some(_) => Front::Due,
+    fn front(&mut self, rule: Rule) -> Front {
+        let now = Instant::now();
+        let Some(front) = self.queue.front().filter(|_| !rule.held) else { return Front::Nothing };
+        if let Some(at) = front.release.filter(|at| *at > now) {
+            return Front::Later(at);
         }
+        let (Some(rate), Piece::Bytes(bytes)) = (rule.rate, &front.piece) else {
+            self.quantum = None;
+            return Front::Due;
+        };
+        let waiting = bytes.len() - front.written;
+        let quantum = self.quantum.get_or_insert_with(|| {
+            let quantum = self.lane.meter.reserve(rate, waiting, now);
+            count(&self.lane.counters.bytes_slowed, quantum.bytes);
+            quantum
+        });
+        if quantum.at > now { Front::Later(quantum.at) } else { Front::Due }
+    }
+
+    /// When something can be done that cannot be done now.
+    fn next_time(&self, front: &Front) -> Option<Instant> {
+        let later = match front {
+            Front::Later(at) => Some(*at),
+            Front::Nothing | Front::Due => None,
+        };
+        let message = self.messages.as_ref().and_then(Messages::next_due);
+        later.into_iter().chain(message).min()
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.queued_bytes + self.messages.as_ref().map_or(0, Messages::aside_bytes)
     }
 
     /// Queues what was read.
-    fn take(&mut self, read: io::Result<&[u8]>, rule: Rule) {
-        let piece = match read {
-            Ok([]) => Piece::End,
-            Ok(bytes) => Piece::Bytes(bytes.to_vec()),
-            Err(_) => Piece::Reset,
-        };
-        let release = self.release(rule);
-        match &piece {
-            Piece::Bytes(bytes) => {
-                self.queued_bytes += bytes.len();
-                self.total_in += bytes.len() as u64;
-                count(&self.lane.counters.bytes_in, bytes.len());
-                if release.is_some() {
-                    count(&self.lane.counters.bytes_delayed, bytes.len());
-                }
-            }
-            Piece::End | Piece::Reset => self.source_ended = true,
+    fn take(&mut self, bytes: &[u8], rule: Rule) {
+        count(&self.lane.counters.bytes_in, bytes.len());
+        let Some(messages) = &mut self.messages else { return self.queue_bytes(bytes.to_vec(), None, rule) };
+        let going = messages.take(bytes, rule.messages, &mut self.dice);
+        count(&self.lane.counters.messages, going.hit);
+        self.queue_bytes(going.bytes, None, rule);
+    }
+
+    fn take_due_messages(&mut self, rule: Rule) {
+        if let Some(messages) = &mut self.messages {
+            let due = messages.due(Instant::now());
+            self.queue_bytes(due, None, rule);
         }
+    }
+
+    fn queue_bytes(&mut self, bytes: Vec<u8>, earliest: Option<Instant>, rule: Rule) {
+        if bytes.is_empty() {
+            return;
+        }
+        let release = self.release(rule.delay, rule.jitter).max(earliest);
+        self.queued_bytes += bytes.len();
+        self.total_queued += bytes.len() as u64;
+        if release.is_some() {
+            count(&self.lane.counters.bytes_delayed, bytes.len());
+        }
+        self.queue.push_back(Waiting { piece: Piece::Bytes(bytes), written: 0, release, held: false });
+    }
+
+    /// Queues the end of the stream behind everything that came before it.
+    fn end(&mut self, piece: Piece, rule: Rule) {
+        if std::mem::replace(&mut self.source_ended, true) {
+            return;
+        }
+        let left = self.messages.as_mut().map(Messages::finish);
+        left.into_iter().flatten().for_each(|(bytes, due)| self.queue_bytes(bytes, due, rule));
+        count(&self.lane.counters.late_ends, usize::from(!rule.end_delay.is_zero()));
+        let release = self.release(rule.delay + rule.end_delay, rule.jitter);
         self.queue.push_back(Waiting { piece, written: 0, release, held: false });
     }
 
     /// When the next piece may go: never before the one that waits in front of it.
-    fn release(&mut self, rule: Rule) -> Option<Instant> {
+    fn release(&mut self, delay: Duration, jitter: Duration) -> Option<Instant> {
         let before = self.queue.back().and_then(|last| last.release);
-        if rule.latest().is_zero() {
+        if (delay + jitter).is_zero() {
             return before;
         }
-        let late = rule.delay + part_of(rule.jitter, self.dice.next_u32());
+        let late = delay + part_of(jitter, self.dice.next_u32());
         before.max(Some(Instant::now() + late))
     }
 
@@ -165,6 +234,7 @@ impl Pump {
             Piece::Bytes(bytes) => {
                 front.written += count_out;
                 let done = front.written == bytes.len();
+                self.quantum = self.quantum.and_then(|quantum| quantum.without(count_out));
                 self.queued_bytes -= count_out;
                 self.total_out += count_out as u64;
                 count(&self.lane.counters.bytes_out, count_out);
@@ -174,7 +244,10 @@ impl Pump {
                 None
             }
             Piece::End => {
-                assert_eq!(self.total_in, self.total_out, "invariant: an ended stream was delivered whole");
+                assert_eq!(
+                    self.total_queued, self.total_out,
+                    "invariant: an ended stream was delivered whole"
+                );
                 Some(Ok(PumpEnd::Finished))
             }
             Piece::Reset => Some(Err(Reset)),
@@ -182,24 +255,23 @@ impl Pump {
     }
 }
 
-impl Front {
-    fn time(&self) -> Instant {
-        match self {
-            Self::Later(at) => *at,
-            Self::Nothing | Self::Due => Instant::now(),
-        }
-    }
+/// What may wait on a link.
+fn queue_limit(rule: Rule) -> usize {
+    rule.rate.map_or(QUEUE_LIMIT_BYTES, |rate| QUEUE_LIMIT_BYTES.min(rate.get() as usize))
 }
 
-/// Writes what it can of the first piece. Dropping the future between two polls loses nothing: the only
+/// Writes what it can and may of the first piece. Dropping the future between two polls loses nothing: the only
 /// wait is the one for room in the socket.
 async fn write_front(
     queue: &mut VecDeque<Waiting>,
+    quantum: Option<Quantum>,
     destination: &mut (impl AsyncWrite + Unpin),
 ) -> io::Result<usize> {
     match queue.front() {
         Some(Waiting { piece: Piece::Bytes(bytes), written, .. }) => {
-            destination.write(&bytes[*written..]).await
+            let waiting = &bytes[*written..];
+            let most = quantum.map_or(waiting.len(), |quantum| quantum.bytes.min(waiting.len()));
+            destination.write(&waiting[..most]).await
         }
         Some(Waiting { piece: Piece::End, .. }) => destination.shutdown().await.map(|()| 0),
         Some(Waiting { piece: Piece::Reset, .. }) | None => Ok(0),

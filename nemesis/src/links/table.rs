@@ -78,6 +78,10 @@ impl Table {
         self.lock().state(link).resets.send_modify(|resets| *resets += 1);
     }
 
+    pub(super) fn close(&self, link: &Link) {
+        self.lock().state(link).closes.send_modify(|closes| *closes += 1);
+    }
+
     pub(super) fn stats(&self) -> BTreeMap<Link, LinkStats> {
         self.lock().links.iter().map(|(link, state)| (link.clone(), state.counters.snapshot())).collect()
     }

@@ -161,7 +161,7 @@ fn gone(kind: Kind, selector: &str, nodes: usize) -> usize {
         (Kind::Partition | Kind::BlackHole, "halves" | "random-halves") => nodes / 2,
         (Kind::Partition | Kind::BlackHole, "leader-minority" | "follower-minority") => minority(nodes),
         (Kind::Partition | Kind::BlackHole, "bridge" | "clients-leader" | "clients-one") => 0,
-        (Kind::Partition | Kind::BlackHole | Kind::RollingRestart | Kind::Upgrade, _) => 1,
+        (Kind::Partition | Kind::BlackHole | Kind::RollingRestart | Kind::Upgrade | Kind::HalfOpen, _) => 1,
         (Kind::Membership, selector) if selector.starts_with("shrink") => minority(nodes),
         (Kind::Membership | Kind::Wipe, _) => 1,
         (kind, "majority") if stops_nodes(kind) => majority(nodes),
@@ -199,10 +199,15 @@ fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
             "clients-leader",
             "clients-one",
         ],
-        Kind::Latency | Kind::Reset => &["all", "some", "leader"],
+        Kind::Latency | Kind::Reset | Kind::Bandwidth | Kind::SlowClose | Kind::Message => {
+            &["all", "some", "leader"]
+        }
+        Kind::HalfOpen => &["from-leader", "from-leader", "to-leader", "some"],
         Kind::CrashLoop => &["leader", "leader", "one", "minority", "all"],
         Kind::RollingRestart | Kind::Upgrade => &["all"],
-        Kind::DiskError | Kind::DiskFull => &["leader", "leader", "one", "minority"],
+        Kind::DiskError | Kind::DiskFull | Kind::MemoryLimit | Kind::DescriptorLimit => {
+            &["leader", "leader", "one", "minority"]
+        }
         Kind::SlowDisk => &["leader", "leader", "one", "minority", "majority", "all"],
         Kind::Transfer => &["leader"],
         Kind::Operation => &["one", "leader"],
@@ -220,7 +225,8 @@ fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
 fn nodes_needed(kind: Kind, selector: &str) -> usize {
     match (kind, selector) {
         (Kind::Partition | Kind::BlackHole, selector) => nodes_to_part(selector),
-        (Kind::Latency | Kind::Reset | Kind::RollingRestart | Kind::Upgrade, _) => 2,
+        (Kind::Latency | Kind::Reset | Kind::Bandwidth | Kind::SlowClose, _) => 2,
+        (Kind::HalfOpen | Kind::Message | Kind::RollingRestart | Kind::Upgrade, _) => 2,
         (Kind::Command | Kind::Scenario, _) => 1,
         (Kind::Transfer, _) => 2,
         // Two are left, or three where two leave.

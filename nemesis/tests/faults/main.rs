@@ -6,6 +6,7 @@ mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
 mod disks;
+mod limits;
 mod lines;
 mod links;
 mod members;
@@ -27,6 +28,10 @@ use nemesis::scenario::Scripts;
 use nemesis::schedule::{Quorum, Rhythm, Setting};
 use nemesis::{Kind, Nemesis, heal_everything, schedule};
 use scene::*;
+
+/// What a node says to a peer before its first message, and a message: its length, and what it says.
+const PREAMBLE: [u8; 3] = *b"hi!";
+const MESSAGE: [u8; 5] = [1, 0, 0, 0, b'.'];
 
 /// A node: accepts connections on one address, and looks at the clocks and sends a byte to each peer again and again. It
 /// ends at once when it finds a poison file, and soon when it is no member any more. It writes to its directory for data.
@@ -56,7 +61,9 @@ fn variable(name: &str) -> String {
 fn beat(peer: SocketAddr) {
     loop {
         if let Ok(mut stream) = TcpStream::connect(peer) {
-            while stream.write_all(b".").is_ok() {
+            let mut said = stream.write_all(&PREAMBLE);
+            while said.and_then(|()| stream.write_all(&MESSAGE)).is_ok() {
+                said = Ok(());
                 std::hint::black_box((SystemTime::now(), Instant::now()));
                 std::thread::sleep(BEAT);
             }
@@ -85,6 +92,12 @@ async fn every_kind_lives_its_whole_life_and_leaves_nothing() {
         (Kind::Starve, "majority", A_LONG_WHILE),
         (Kind::Reset, "all", A_LONG_WHILE),
         (Kind::BlackHole, "isolate-leader", A_WHILE),
+        (Kind::Bandwidth, "all", A_WHILE),
+        (Kind::HalfOpen, "from-leader", A_WHILE),
+        (Kind::HalfOpen, "to-leader", A_WHILE),
+        (Kind::SlowClose, "all", A_LONG_WHILE),
+        (Kind::Message, "all", A_WHILE),
+        (Kind::DescriptorLimit, "leader", A_WHILE),
         (Kind::Transfer, "leader", A_WHILE),
         (Kind::Membership, "remove leader", A_WHILE),
         (Kind::Membership, "replace one", A_WHILE),

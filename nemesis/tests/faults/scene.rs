@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use history::{FaultPhase, NodeId, RunEvent, ScheduledFault};
-use nemesis::links::Stranger;
+use nemesis::links::{Framing, Stranger};
 use nemesis::process::Image;
 use nemesis::runner::{Summary, run};
 use nemesis::schedule::Quorum;
@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::cluster::{Ground, ROLE, guardian_command};
 use crate::common::{LIMIT, n, within};
+use crate::{MESSAGE, PREAMBLE};
 
 pub(crate) const NODES: usize = 3;
 /// How many scenes this process has set up.
@@ -208,6 +209,8 @@ impl Scene {
     pub(crate) async fn not_started() -> Self {
         let ground = Ground::new().await;
         let links = Links::new(ground.processes.registry().clone()).await.unwrap();
+        let header_bytes = MESSAGE.len() - 1;
+        links.set_framing(Framing { preamble_bytes: PREAMBLE.len(), header_bytes }).await.unwrap();
         let scene = SCENES.fetch_add(1, Ordering::Relaxed);
         let upstreams: BTreeMap<NodeId, SocketAddr> =
             (1..=NODES).map(|i| (n(i), own_address(scene, i))).collect();
