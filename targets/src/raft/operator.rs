@@ -101,10 +101,14 @@ impl Membership for RaftOperator {
         Box::pin(async move { operator.order(node, "members", &body).await })
     }
 
+    /// Only the leader takes the order; when that is the one to be removed, it is asked itself.
     fn remove(&self, asked: &Peer, member: &Peer) -> OperationFuture {
-        let (operator, node) = (self.clone(), asked.client);
-        let body = json!({ "remove": [member.node] });
-        Box::pin(async move { operator.order(node, "members", &body).await })
+        let (operator, asked, member) = (self.clone(), asked.client, member.clone());
+        Box::pin(async move {
+            let leads = operator.confirm_leader(asked).await?.err() == Some(member.node.clone());
+            let leader = if leads { member.client } else { asked };
+            operator.order(leader, "members", &json!({ "remove": [member.node] })).await
+        })
     }
 
     fn promote(&self, asked: &Peer, member: &Peer) -> OperationFuture {
