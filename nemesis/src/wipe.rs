@@ -22,12 +22,13 @@
 //! [`crate::members::gone`]. Healed: the node has caught up.
 
 use history::NodeId;
+use tokio::time::Instant;
 
 use crate::data::Contents;
-use crate::fault::{Fault, FaultError, NODES_PREFIX, READY_LIMIT, Request, Scope, Skip};
+use crate::fault::{Fault, FaultError, LOOK_INTERVAL, NODES_PREFIX, READY_LIMIT, Request, Scope, Skip};
 use crate::kill::{End, bring_up};
 use crate::members::{self, Change};
-use crate::membership::all_are_settled;
+use crate::membership::{PATIENCE_UNITS, all_are_settled};
 use crate::victims::Victims;
 use crate::{Cluster, Link, quorum};
 
@@ -45,26 +46,13 @@ pub(crate) struct Wipe {
 
 impl Fault for Wipe {
     async fn resolve<C: Cluster>(request: &Request<'_>, cluster: &C) -> Result<Self, Skip> {
-        all_are_settled(cluster)?;
-        let processes = cluster.processes();
-        let victims = Victims::choose(request, cluster, |node| processes.is_active(node)).await?;
-        let [node] = &victims.nodes[..] else {
-            return Err(Skip("one node is wiped at a time".to_owned()));
-        };
-        let node = node.clone();
-        let how = if cluster.offers_membership() {
-            if !quorum::is_left_after(cluster, &victims.nodes, &[]) {
-                return Err(Skip(format!("no majority would be left without {node}")));
+        let deadline = Instant::now() + cluster.unit() * PATIENCE_UNITS;
+        loop {
+            match Self::choose(request, cluster).await {
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(LOOK_INTERVAL).await,
+                chosen => return chosen,
             }
-            "comes back as a new member"
-        } else {
-            others_are_whole(cluster, &node)?;
-            "comes back in place"
-        };
-        let chosen = Scope::describe(request.selector, NODES_PREFIX, &victims.nodes);
-        let scope =
-            Scope { nodes: victims.nodes.clone(), detail: format!("{chosen}; {how}"), leaves_quorum: true };
-        Ok(Self { scope, victims, node, ended: String::new(), change: None, lost: Contents::default() })
+        }
     }
 
     fn scope(&self) -> &Scope {
@@ -107,6 +95,29 @@ impl Fault for Wipe {
 }
 
 impl Wipe {
+    async fn choose(request: &Request<'_>, cluster: &impl Cluster) -> Result<Self, Skip> {
+        all_are_settled(cluster)?;
+        let processes = cluster.processes();
+        let victims = Victims::choose(request, cluster, |node| processes.is_active(node)).await?;
+        let [node] = &victims.nodes[..] else {
+            return Err(Skip("one node is wiped at a time".to_owned()));
+        };
+        let node = node.clone();
+        let how = if cluster.offers_membership() {
+            if !quorum::is_left_after(cluster, &victims.nodes, &[]) {
+                return Err(Skip(format!("no majority would be left without {node}")));
+            }
+            "comes back as a new member"
+        } else {
+            others_are_whole(cluster, &node)?;
+            "comes back in place"
+        };
+        let chosen = Scope::describe(request.selector, NODES_PREFIX, &victims.nodes);
+        let scope =
+            Scope { nodes: victims.nodes.clone(), detail: format!("{chosen}; {how}"), leaves_quorum: true };
+        Ok(Self { scope, victims, node, ended: String::new(), change: None, lost: Contents::default() })
+    }
+
     async fn bring_back(&self, cluster: &impl Cluster) -> Result<String, FaultError> {
         if cluster.offers_membership() {
             return members::rejoin(cluster, &self.node, None).await;

@@ -58,6 +58,19 @@ async fn removed_node_comes_back_as_a_new_member_with_nothing() {
 }
 
 #[tokio::test]
+async fn replaced_node_is_back_while_the_fault_stands() {
+    let mut scene = Scene::new().await;
+    let handle = scene.run(&[fault(Duration::ZERO, FOR_EVER, Kind::Membership, "replace nodes n2")]);
+    scene.phase(0, FaultPhase::Evidenced).await;
+    let acted = scene.phase(0, FaultPhase::Acted).await;
+    assert!(acted.starts_with("n2 is back"), "{acted}");
+    assert!(arguments(&scene, &n(2)).contains("joins-n1 joins-n2 joins-n3"));
+    scene.stop.send_replace(true);
+    assert_eq!(within(handle).await.unwrap().unhealed, [""; 0]);
+    assert!(scene.cluster.processes.is_active(&n(2)));
+}
+
+#[tokio::test]
 async fn removal_that_does_not_happen_is_not_proven() {
     let mut scene = Scene::new().await;
     scene.cluster.is_stubborn.store(true, Ordering::Relaxed);
