@@ -1,18 +1,19 @@
 //! A node loses everything that it has written: it is killed, its data directory emptied, and it starts with nothing.
 //!
-//! **With membership** the dead member is removed, and the node comes back as a new one. That is what operators are told to do,
-//! and a correct system loses nothing.
+//! **With membership** the dead member is removed, and the node comes back as a new one. That is what operators are told
+//! to do, and a correct system loses nothing.
 //!
 //! **In place**, where the target offers no membership, the node comes back under its old name and has forgotten what it
-//! acknowledged and for whom it voted. Protocols of the family of Raft and Paxos promise nothing for that: of three nodes two acknowledge a write, one of
-//! them forgets it, and elects the third. So the directory is emptied only when forgetting cannot matter:
+//! acknowledged and for whom it voted. Protocols of the family of Raft and Paxos promise nothing for that: of three nodes
+//! two acknowledge a write, one of them forgets it, and elects the third. So the directory is emptied only when
+//! forgetting cannot matter:
 //!
-//! 1. the node is killed, all others are up and reach each other;
-//! 2. a write is acknowledged and **all others** have applied it. So each of them has everything that was acknowledged before, and
-//!    no quorum needs the node for it; and each of them is in a later term than any in which the node gave a vote that can
-//!    still count, or follows the leader of that term;
-//! 3. who leads is restarted, because a leader remembers what the node once had and never sends it again (etcd and our server end
-//!    with a failed assertion when they notice);
+//! 1. all others are up and linked, and the node is killed;
+//! 2. a write is acknowledged and **all others** have applied it. So each of them has everything that was acknowledged
+//!    before, and no quorum needs the node for it; and each of them follows a leader of the last term in which the node
+//!    gave a vote that counts, or of a later one;
+//! 3. who leads is restarted, because a leader remembers what the node once had and never sends it again (a follower of
+//!    etcd or of our server ends with a failed assertion when it is told to commit what it does not have);
 //! 4. the directory is emptied. No other node is wiped until this one has applied everything that is acknowledged.
 //!
 //! What remains is a system that counts on more than its log and vote: leases, sessions, sequence numbers that a member
