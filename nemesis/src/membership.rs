@@ -6,17 +6,22 @@
 //! | `replace one` | one member is removed and added again at once |
 //! | `shrink minority` | a minority is removed one after the other, and added again one after the other |
 //!
-//! A majority of all nodes stays, so those that are left have a quorum of their own; with fewer than that the fault is not
-//! tried, nor while another node is away or has not caught up. Evidence: another node than the one that was asked does not list the member,
-//! by a linearizable read, and the process of the removed member has ended by itself or answers no such read. A removed
-//! process may end, and what it then logs is not held against it. Healed: see [`crate::members::rejoin`].
+//! A majority of all nodes stays up and connected, so those that are left have a quorum of their own. Where other faults do
+//! not let it, or another node is away or has not caught up, it waits for a while and is then skipped. Evidence: another
+//! node than the one that was asked does not list the member, by a linearizable read, and the process of the removed
+//! member has ended by itself or answers no such read. A removed process may end, and what it then logs is not held
+//! against it. Healed: see [`crate::members::rejoin`].
 
 use history::NodeId;
+use tokio::time::Instant;
 
-use crate::fault::{Fault, FaultError, Request, Scope, Skip, Standing, list};
+use crate::fault::{Fault, FaultError, LOOK_INTERVAL, Request, Scope, Skip, Standing, list};
 use crate::members::{self, Change};
 use crate::victims::Victims;
 use crate::{Cluster, quorum};
+
+/// How long a fault that takes a member waits for others that do not let it. They end, and none begins meanwhile.
+pub(crate) const PATIENCE_UNITS: u32 = 6;
 
 /// What is drawn; what occurs twice is drawn twice as often.
 pub(crate) const SELECTORS: &[&str] =
@@ -38,23 +43,13 @@ impl Fault for ChangeMembers {
         if !cluster.offers_membership() {
             return Err(Skip("the target offers no changes of members".to_owned()));
         }
-        all_are_settled(cluster)?;
-        let (verb, who) = request.selector.split_once(' ').ok_or_else(|| request.unknown_selector())?;
-        if !["remove", "replace", "shrink"].contains(&verb) {
-            return Err(request.unknown_selector());
+        let deadline = Instant::now() + cluster.unit() * PATIENCE_UNITS;
+        loop {
+            match Self::choose(request, cluster).await {
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(LOOK_INTERVAL).await,
+                chosen => return chosen,
+            }
         }
-        let leader = if who == "follower" { cluster.leader().await } else { None };
-        let selector = if who == "follower" { "one" } else { who };
-        let eligible = |node: &NodeId| cluster.processes().is_active(node) && leader.as_ref() != Some(node);
-        let victims = Victims::choose(&Request { selector, ..*request }, cluster, eligible).await?;
-        let nodes = victims.nodes.clone();
-        if !quorum::is_left_after(cluster, &nodes, &[]) {
-            return Err(Skip(format!("no majority would be left without {}", list(&nodes))));
-        }
-        let detail = Scope::describe(request.selector, &format!("{verb} nodes "), &nodes);
-        let scope = Scope { nodes, detail, leaves_quorum: true };
-        let replaces = verb == "replace";
-        Ok(Self { scope, victims, replaces, changes: Vec::new(), proof: String::new() })
     }
 
     fn scope(&self) -> &Scope {
@@ -96,6 +91,26 @@ impl Fault for ChangeMembers {
 }
 
 impl ChangeMembers {
+    async fn choose(request: &Request<'_>, cluster: &impl Cluster) -> Result<Self, Skip> {
+        all_are_settled(cluster)?;
+        let (verb, who) = request.selector.split_once(' ').ok_or_else(|| request.unknown_selector())?;
+        if !["remove", "replace", "shrink"].contains(&verb) {
+            return Err(request.unknown_selector());
+        }
+        let leader = if who == "follower" { cluster.leader().await } else { None };
+        let selector = if who == "follower" { "one" } else { who };
+        let eligible = |node: &NodeId| cluster.processes().is_active(node) && leader.as_ref() != Some(node);
+        let victims = Victims::choose(&Request { selector, ..*request }, cluster, eligible).await?;
+        let nodes = victims.nodes.clone();
+        if !quorum::is_left_after(cluster, &nodes, &[]) {
+            return Err(Skip(format!("no majority would be left without {}", list(&nodes))));
+        }
+        let detail = Scope::describe(request.selector, &format!("{verb} nodes "), &nodes);
+        let scope = Scope { nodes, detail, leaves_quorum: true };
+        let replaces = verb == "replace";
+        Ok(Self { scope, victims, replaces, changes: Vec::new(), proof: String::new() })
+    }
+
     async fn bring_back(&self, cluster: &impl Cluster) -> Result<String, FaultError> {
         let mut back = Vec::new();
         for node in &self.victims.nodes {

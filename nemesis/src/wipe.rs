@@ -1,18 +1,19 @@
 //! A node loses everything that it has written: it is killed, its data directory emptied, and it starts with nothing.
 //!
-//! **With membership** the dead member is removed, and the node comes back as a new one. That is what operators are told to do,
-//! and a correct system loses nothing.
+//! **With membership** the dead member is removed, and the node comes back as a new one. That is what operators are told
+//! to do, and a correct system loses nothing.
 //!
 //! **In place**, where the target offers no membership, the node comes back under its old name and has forgotten what it
-//! acknowledged and for whom it voted. Protocols of the family of Raft and Paxos promise nothing for that: of three nodes two acknowledge a write, one of
-//! them forgets it, and elects the third. So the directory is emptied only when forgetting cannot matter:
+//! acknowledged and for whom it voted. Protocols of the family of Raft and Paxos promise nothing for that: of three nodes
+//! two acknowledge a write, one of them forgets it, and elects the third. So the directory is emptied only when
+//! forgetting cannot matter:
 //!
-//! 1. the node is killed, all others are up and reach each other;
-//! 2. a write is acknowledged and **all others** have applied it. So each of them has everything that was acknowledged before, and
-//!    no quorum needs the node for it; and each of them is in a later term than any in which the node gave a vote that can
-//!    still count, or follows the leader of that term;
-//! 3. who leads is restarted, because a leader remembers what the node once had and never sends it again (etcd and our server end
-//!    with a failed assertion when they notice);
+//! 1. all others are up and linked, and the node is killed;
+//! 2. a write is acknowledged and **all others** have applied it. So each of them has everything that was acknowledged
+//!    before, and no quorum needs the node for it; and each of them follows a leader of the last term in which the node
+//!    gave a vote that counts, or of a later one;
+//! 3. who leads is restarted, because a leader remembers what the node once had and never sends it again (a follower of
+//!    etcd or of our server ends with a failed assertion when it is told to commit what it does not have);
 //! 4. the directory is emptied. No other node is wiped until this one has applied everything that is acknowledged.
 //!
 //! What remains is a system that counts on more than its log and vote: leases, sessions, sequence numbers that a member
@@ -22,12 +23,13 @@
 //! [`crate::members::gone`]. Healed: the node has caught up.
 
 use history::NodeId;
+use tokio::time::Instant;
 
 use crate::data::Contents;
-use crate::fault::{Fault, FaultError, NODES_PREFIX, READY_LIMIT, Request, Scope, Skip};
+use crate::fault::{Fault, FaultError, LOOK_INTERVAL, NODES_PREFIX, READY_LIMIT, Request, Scope, Skip};
 use crate::kill::{End, bring_up};
 use crate::members::{self, Change};
-use crate::membership::all_are_settled;
+use crate::membership::{PATIENCE_UNITS, all_are_settled};
 use crate::victims::Victims;
 use crate::{Cluster, Link, quorum};
 
@@ -45,26 +47,13 @@ pub(crate) struct Wipe {
 
 impl Fault for Wipe {
     async fn resolve<C: Cluster>(request: &Request<'_>, cluster: &C) -> Result<Self, Skip> {
-        all_are_settled(cluster)?;
-        let processes = cluster.processes();
-        let victims = Victims::choose(request, cluster, |node| processes.is_active(node)).await?;
-        let [node] = &victims.nodes[..] else {
-            return Err(Skip("one node is wiped at a time".to_owned()));
-        };
-        let node = node.clone();
-        let how = if cluster.offers_membership() {
-            if !quorum::is_left_after(cluster, &victims.nodes, &[]) {
-                return Err(Skip(format!("no majority would be left without {node}")));
+        let deadline = Instant::now() + cluster.unit() * PATIENCE_UNITS;
+        loop {
+            match Self::choose(request, cluster).await {
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(LOOK_INTERVAL).await,
+                chosen => return chosen,
             }
-            "comes back as a new member"
-        } else {
-            others_are_whole(cluster, &node)?;
-            "comes back in place"
-        };
-        let chosen = Scope::describe(request.selector, NODES_PREFIX, &victims.nodes);
-        let scope =
-            Scope { nodes: victims.nodes.clone(), detail: format!("{chosen}; {how}"), leaves_quorum: true };
-        Ok(Self { scope, victims, node, ended: String::new(), change: None, lost: Contents::default() })
+        }
     }
 
     fn scope(&self) -> &Scope {
@@ -107,6 +96,29 @@ impl Fault for Wipe {
 }
 
 impl Wipe {
+    async fn choose(request: &Request<'_>, cluster: &impl Cluster) -> Result<Self, Skip> {
+        all_are_settled(cluster)?;
+        let processes = cluster.processes();
+        let victims = Victims::choose(request, cluster, |node| processes.is_active(node)).await?;
+        let [node] = &victims.nodes[..] else {
+            return Err(Skip("one node is wiped at a time".to_owned()));
+        };
+        let node = node.clone();
+        let how = if cluster.offers_membership() {
+            if !quorum::is_left_after(cluster, &victims.nodes, &[]) {
+                return Err(Skip(format!("no majority would be left without {node}")));
+            }
+            "comes back as a new member"
+        } else {
+            others_are_whole(cluster, &node)?;
+            "comes back in place"
+        };
+        let chosen = Scope::describe(request.selector, NODES_PREFIX, &victims.nodes);
+        let scope =
+            Scope { nodes: victims.nodes.clone(), detail: format!("{chosen}; {how}"), leaves_quorum: true };
+        Ok(Self { scope, victims, node, ended: String::new(), change: None, lost: Contents::default() })
+    }
+
     async fn bring_back(&self, cluster: &impl Cluster) -> Result<String, FaultError> {
         if cluster.offers_membership() {
             return members::rejoin(cluster, &self.node, None).await;

@@ -166,6 +166,18 @@ fn scenario_that_may_take_the_majority_is_not_planned_when_that_is_forbidden() {
 }
 
 #[test]
+fn members_leave_where_enough_of_them_stay() {
+    let planned = |nodes| {
+        let kinds = [Kind::Membership, Kind::Wipe];
+        plan(&kinds, 1, LOAD * 10, Duration::from_millis(200), nodes)
+    };
+    let shrinks = |faults: &[ScheduledFault]| faults.iter().any(|fault| fault.selector == "shrink minority");
+    assert!(planned(2).is_empty());
+    assert!(planned(3).len() > 20 && !shrinks(&planned(3)), "two of three would leave one");
+    assert!(shrinks(&planned(5)));
+}
+
+#[test]
 fn order_of_the_kinds_means_nothing() {
     let unit = Duration::from_millis(300);
     let reversed: Vec<Kind> = Kind::ALL.into_iter().rev().collect();

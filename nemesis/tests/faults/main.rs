@@ -100,7 +100,6 @@ async fn every_kind_lives_its_whole_life_and_leaves_nothing() {
         (Kind::DescriptorLimit, "leader", A_WHILE),
         (Kind::Transfer, "leader", A_WHILE),
         (Kind::Membership, "remove leader", A_WHILE),
-        (Kind::Membership, "replace one", A_WHILE),
         (Kind::Wipe, "one", A_WHILE),
         (Kind::Clock, "all", A_WHILE),
         (Kind::ClockMonotonic, "all", A_WHILE),

@@ -58,6 +58,19 @@ async fn removed_node_comes_back_as_a_new_member_with_nothing() {
 }
 
 #[tokio::test]
+async fn replaced_node_is_back_while_the_fault_stands() {
+    let mut scene = Scene::new().await;
+    let handle = scene.run(&[fault(Duration::ZERO, FOR_EVER, Kind::Membership, "replace nodes n2")]);
+    scene.phase(0, FaultPhase::Evidenced).await;
+    let acted = scene.phase(0, FaultPhase::Acted).await;
+    assert!(acted.starts_with("n2 is back"), "{acted}");
+    assert!(arguments(&scene, &n(2)).contains("joins-n1 joins-n2 joins-n3"));
+    scene.stop.send_replace(true);
+    assert_eq!(within(handle).await.unwrap().unhealed, [""; 0]);
+    assert!(scene.cluster.processes.is_active(&n(2)));
+}
+
+#[tokio::test]
 async fn removal_that_does_not_happen_is_not_proven() {
     let mut scene = Scene::new().await;
     scene.cluster.is_stubborn.store(true, Ordering::Relaxed);
@@ -80,18 +93,29 @@ async fn other_faults_neither_choose_nor_start_a_node_that_is_away() {
     let faults = [
         fault(Duration::ZERO, FOR_EVER, Kind::Membership, "remove leader"),
         fault(A_WHILE, A_WHILE, Kind::Kill, "all"),
-        fault(A_WHILE, A_WHILE, Kind::Wipe, "one"),
     ];
     let handle = scene.run(&faults);
     scene.phase(0, FaultPhase::Evidenced).await;
-    let skipped = scene.phase(2, FaultPhase::Skipped).await;
-    assert!(skipped.contains("n1 is no member at this moment"), "{skipped}");
     let healed = scene.phase(1, FaultPhase::Healed).await;
     assert!(healed.contains("n2") && healed.contains("n3") && !healed.contains("n1"), "{healed}");
     assert!(scene.cluster.processes.identity(&n(1)).is_none());
     scene.stop.send_replace(true);
     assert_eq!(within(handle).await.unwrap().unhealed, [""; 0]);
     assert!(scene.cluster.processes.is_active(&n(1)));
+}
+
+#[tokio::test]
+async fn no_second_node_leaves_while_one_is_away() {
+    let mut scene = Scene::new().await;
+    let faults = [
+        fault(Duration::ZERO, FOR_EVER, Kind::Membership, "remove leader"),
+        fault(A_WHILE, A_WHILE, Kind::Wipe, "one"),
+    ];
+    let handle = scene.run(&faults);
+    let skipped = scene.phase(1, FaultPhase::Skipped).await;
+    assert!(skipped.contains("n1 is no member at this moment"), "{skipped}");
+    scene.stop.send_replace(true);
+    assert_eq!(within(handle).await.unwrap().unhealed, [""; 0]);
 }
 
 #[tokio::test]

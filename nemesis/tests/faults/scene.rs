@@ -303,7 +303,7 @@ impl Ground {
         let own = std::env::current_exe().unwrap();
         let peers = peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let data = data(self.directory.path(), node);
-        std::fs::create_dir(&data).unwrap();
+        std::fs::create_dir_all(&data).unwrap();
         let data = data.to_str().unwrap().to_owned();
         let farewell = self.directory.path().join(format!("{node}.farewell")).to_str().unwrap().to_owned();
         let poison = self.directory.path().join("poison").to_str().unwrap().to_owned();
