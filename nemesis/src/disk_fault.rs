@@ -14,10 +14,10 @@ use history::NodeId;
 
 use crate::dice::Dice;
 use crate::disk::{Operation, Trouble};
+use crate::disk_canary::DiskCanaries;
 use crate::fault::{
     EVIDENCE_LIMIT, Fault, FaultError, HEAL_LIMIT, LOOK_INTERVAL, NODES_PREFIX, Request, Scope, Skip, list,
 };
-use crate::guardian::{ExitStatus, NodeCommand};
 use crate::kill::bring_up_all;
 use crate::links::FaultId;
 use crate::process::Identity;
@@ -45,7 +45,7 @@ pub(crate) struct DiskFault {
     /// The processes that met it, and how often it was met when it was proven.
     processes: Vec<(NodeId, Identity)>,
     met_by_canary: u64,
-    canaries: u32,
+    canaries: DiskCanaries,
 }
 
 impl Fault for DiskFault {
@@ -69,7 +69,7 @@ impl Fault for DiskFault {
             trouble,
             seed: dice.seed(),
             met_by_canary: 0,
-            canaries: 0,
+            canaries: DiskCanaries::new(request.id),
         })
     }
 
@@ -83,7 +83,7 @@ impl Fault for DiskFault {
                 cluster.processes().excuse(node);
             }
             if let Some(disk) = cluster.processes().disk(node) {
-                disk.troubles().begin(self.id, self.trouble, self.seed);
+                disk.troubles().begin(self.id, self.trouble.clone(), self.seed);
             }
         }
         Ok(())
@@ -95,8 +95,8 @@ impl Fault for DiskFault {
             let deadline = Instant::now() + EVIDENCE_LIMIT;
             let proof = loop {
                 let canary = self.canary(cluster, &node, CANARY_WRITES).await?;
-                match (self.trouble, canary) {
-                    (Trouble::SlowSync { low, .. }, Canary::Passed(slowest)) if slowest >= low => {
+                match (&self.trouble, canary) {
+                    (Trouble::SlowSync { low, .. }, Canary::Passed(slowest)) if slowest >= *low => {
                         break format!("an fsync on the disk of {node} took {slowest:.0?}");
                     }
                     (Trouble::Errors { .. } | Trouble::Full { .. }, Canary::Failed(error)) => {
@@ -183,43 +183,21 @@ impl DiskFault {
         disks.map(|disk| disk.troubles().hits(self.id)).sum()
     }
 
-    /// Writes to the disk of a node and waits for each write to be saved, below the guardian, which sees the disk.
+    /// Writes to the disk of a node and waits for each write to be saved.
     async fn canary(
         &mut self,
         cluster: &impl Cluster,
         node: &NodeId,
         writes: u32,
     ) -> Result<Canary, FaultError> {
-        let processes = cluster.processes();
-        let Some(disk) = processes.disk(node) else {
-            return Err(FaultError::NotProven(format!("{node} has no disk of ours")));
-        };
         let writes = if self.kind == Kind::SlowDisk { 1 } else { writes };
-        self.canaries += 1;
-        let name = NodeId(format!("canary-{}-{}-{node}", self.id.0, self.canaries));
-        let output = cluster.directory().join(format!("{name}.log"));
-        let file = disk.mount_point().join(CANARY_FILE).display().to_string();
         let script = format!(
             "dd if=/dev/zero of=\"$0\" bs=512 count={writes} oflag=dsync conv=notrunc 2>&1 || end=1; rm -f \"$0\"; exit $end"
         );
-        let executable = processes.open("/bin/sh".as_ref()).await;
-        let executable = executable.map_err(|source| FaultError::NotProven(source.to_string()))?;
-        let command = NodeCommand {
-            environment: vec![("PATH".to_owned(), std::env::var("PATH").unwrap_or_default())],
-            stdout: output.clone(),
-            stderr: output.clone(),
-            ..NodeCommand::new(executable, vec!["sh".to_owned(), "-c".to_owned(), script, file])
-        };
-        let begin = Instant::now();
-        let status = processes.execute(&name, command, EVIDENCE_LIMIT).await?;
-        let took = begin.elapsed() / writes;
-        let printed = std::fs::read_to_string(&output).unwrap_or_default();
-        // It says nothing that is not recorded.
-        let _ = std::fs::remove_file(&output);
-        Ok(match status {
-            Some(ExitStatus::Code(0)) => Canary::Passed(took),
-            Some(_) => Canary::Failed(printed.lines().next().unwrap_or("failed").to_owned()),
-            None => Canary::Failed(format!("not over after {} s", EVIDENCE_LIMIT.as_secs())),
+        let song = self.canaries.send(cluster, node, &script, CANARY_FILE).await?;
+        Ok(match song.is_well {
+            true => Canary::Passed(song.took / writes),
+            false => Canary::Failed(song.printed.lines().next().unwrap_or("failed").to_owned()),
         })
     }
 }

@@ -52,6 +52,8 @@ pub enum Kind {
     DiskFull,
     /// Disks take long to save.
     SlowDisk,
+    /// Disks return other bytes than were written.
+    BitFlip,
     /// Leadership is handed over.
     Transfer,
     /// Something that an operator of the system does.
@@ -68,7 +70,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Kill,
         Self::Pause,
         Self::Partition,
@@ -84,6 +86,7 @@ impl Kind {
         Self::DiskError,
         Self::DiskFull,
         Self::SlowDisk,
+        Self::BitFlip,
         Self::Transfer,
         Self::Operation,
         Self::Clock,
@@ -110,6 +113,7 @@ impl Kind {
             Self::DiskError => "disk-error",
             Self::DiskFull => "disk-full",
             Self::SlowDisk => "slow-disk",
+            Self::BitFlip => "bit-flip",
             Self::Transfer => "transfer",
             Self::Operation => "operation",
             Self::Clock => "clock",
@@ -121,7 +125,12 @@ impl Kind {
 
     /// Whether it can be told what it is about: `kill:REGEX`.
     pub fn may_take_argument(self) -> bool {
-        self == Self::Kill || self.takes_argument()
+        self.takes_pattern() || self.takes_argument()
+    }
+
+    /// Whether what it can be told is a regular expression.
+    pub(crate) fn takes_pattern(self) -> bool {
+        matches!(self, Self::Kill | Self::BitFlip)
     }
 
     /// Whether it must be told what it is about: `command:FILE`.
@@ -131,7 +140,7 @@ impl Kind {
 
     /// Whether the nodes' data must lie on disks of ours.
     pub fn needs_disks(self) -> bool {
-        matches!(self, Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk)
+        matches!(self, Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk | Self::BitFlip)
     }
 
     /// The clocks that it is about, which nodes must have been given before they are started.
@@ -147,6 +156,7 @@ impl Kind {
     pub fn usage(self) -> &'static str {
         match self {
             Self::Kill => "kill[:REGEX]",
+            Self::BitFlip => "bit-flip[:REGEX]",
             Self::Command => "command:FILE",
             Self::Operation => "operation:NAME",
             Self::Scenario => "scenario:NAME",
@@ -178,6 +188,10 @@ impl Kind {
             Self::DiskError => "lets fsyncs or writes of nodes end with an I/O error",
             Self::DiskFull => "leaves no space on the disks of nodes",
             Self::SlowDisk => "makes the fsyncs of nodes slow",
+            Self::BitFlip => {
+                "flips a bit on the disk of a node, or lets it return an old page; in files whose path matches; a server \
+                 without checksums is convicted"
+            }
             Self::Transfer => "asks the leader to hand leadership over to another node",
             Self::Operation => "has a node do what its operator can ask for: compact, defragment, snapshot",
             Self::Clock => "makes the wall clocks of nodes jump, drift, or jump to and fro",
@@ -198,7 +212,7 @@ impl Kind {
             Self::Kill | Self::Pause | Self::Term | Self::CrashLoop | Self::RollingRestart | Self::Starve => {
                 "nothing"
             }
-            Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk => {
+            Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk | Self::BitFlip => {
                 "/dev/fuse, and root or unprivileged user namespaces"
             }
             Self::Transfer | Self::Operation => "a target that offers it",

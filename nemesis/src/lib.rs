@@ -16,6 +16,7 @@
 //! [`Cluster`], then [`runner`].
 
 mod audit;
+mod bit_flip;
 mod canaries;
 mod clock;
 mod cluster;
@@ -24,6 +25,7 @@ mod crash_loop;
 pub mod diag;
 mod dice;
 pub mod disk;
+mod disk_canary;
 mod disk_fault;
 pub mod doctor;
 mod endpoint;

@@ -15,10 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use history::{NodeId, RunEvent};
+use regex_lite::Regex;
 use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard, mpsc, watch};
 
 use crate::clock::{ClockFile, NodeClock, Reader};
-use crate::disk::{Disk, DiskError, Loss, Pace};
+use crate::disk::{Corruption, Disk, DiskError, Form, Loss, Pace};
 use crate::guardian::{
     Executable, ExitStatus, Guardian, GuardianError, GuardianEvent, NodeCommand, NodeSignal,
 };
@@ -176,6 +177,41 @@ impl Processes {
         let Some(disk) = self.disk(node) else { return Ok(None) };
         let cut = disk.cut(&self.guardian, seed).await;
         cut.map(Some).map_err(|source| ProcessError::Disk { node: node.clone(), source })
+    }
+
+    /// Draws something that can go wrong with the disk of a node.
+    pub(crate) async fn choose_corruption(
+        &self,
+        node: &NodeId,
+        form: Form,
+        files: Option<Regex>,
+        seed: u64,
+    ) -> Result<Option<Corruption>, ProcessError> {
+        let Some(disk) = self.disk(node) else { return Ok(None) };
+        let chosen = disk.choose_corruption(form, files, seed).await;
+        chosen.map_err(|source| ProcessError::Disk { node: node.clone(), source })
+    }
+
+    /// Makes a page wrong on the disk of a node that has no process.
+    pub(crate) async fn corrupt(
+        &self,
+        node: &NodeId,
+        corruption: &Arc<Corruption>,
+    ) -> Result<(), ProcessError> {
+        let Some(disk) = self.disk(node) else { return Ok(()) };
+        let corrupted = disk.corrupt(&self.guardian, corruption).await;
+        corrupted.map_err(|source| ProcessError::Disk { node: node.clone(), source })
+    }
+
+    /// Makes it right again, unless it was written since; whether it is right.
+    pub(crate) async fn repair(
+        &self,
+        node: &NodeId,
+        corruption: &Arc<Corruption>,
+    ) -> Result<bool, ProcessError> {
+        let Some(disk) = self.disk(node) else { return Ok(true) };
+        let repaired = disk.repair(&self.guardian, corruption).await;
+        repaired.map_err(|source| ProcessError::Disk { node: node.clone(), source })
     }
 
     /// From now on the node may end, and say why, without being blamed.

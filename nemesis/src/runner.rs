@@ -15,6 +15,7 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use crate::bit_flip::BitFlip;
 use crate::clock::fault::WrongClock;
 use crate::command::Command;
 use crate::crash_loop::CrashLoop;
@@ -138,6 +139,7 @@ impl<C: Cluster> Runner<C> {
             Kind::DiskError | Kind::DiskFull | Kind::SlowDisk => {
                 record.live_as::<DiskFault>(&scheduled).await;
             }
+            Kind::BitFlip => record.live_as::<BitFlip>(&scheduled).await,
             Kind::Transfer | Kind::Operation => record.live_as::<Operate>(&scheduled).await,
             Kind::Pause => record.live_as::<Pause>(&scheduled).await,
             Kind::Partition | Kind::BlackHole => record.live_as::<Partition>(&scheduled).await,

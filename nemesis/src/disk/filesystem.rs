@@ -378,6 +378,7 @@ impl Filesystem for DiskFilesystem {
                 }
             }
             bytes.truncate(filled);
+            self.troubles.misread(ino.0, offset, &mut bytes);
             Ok(bytes)
         };
         answer!(reply, read(), bytes => reply.data(&bytes));

@@ -16,16 +16,17 @@ use std::io;
 use std::ops::AddAssign;
 use std::os::unix::fs::FileExt;
 
+use super::ages::Ages;
 use crate::dice::Dice;
 
 /// What a kernel writes at once.
-const PAGE_BYTES: u64 = 4096;
+pub(super) const PAGE_BYTES: u64 = 4096;
 /// What a disk writes at once.
 const SECTOR_BYTES: usize = 512;
 
 /// A page as it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Page {
+pub(super) enum Page {
     /// Zeroes, a hole, or beyond the end.
     Zero,
     Bytes(Box<[u8]>),
@@ -51,6 +52,7 @@ pub(super) struct Image {
     number: u64,
     /// It was cut to nothing and not closed since.
     emptied: bool,
+    ages: Ages,
 }
 
 /// The layers that an fsync is about.
@@ -117,6 +119,35 @@ impl Image {
         self.layers.is_empty()
     }
 
+    /// Whether nothing is known of it that its backing file does not say.
+    pub(super) fn is_blank(&self) -> bool {
+        self.is_clean() && !self.ages.is_known()
+    }
+
+    /// Whether pages can be settled at all.
+    pub(super) fn has_settled(&self) -> bool {
+        self.ages.is_known()
+    }
+
+    /// Whether a page is on the disk as it is seen, and not what was saved last.
+    pub(super) fn is_settled(&self, page: u64) -> bool {
+        self.ages.is_settled(page) && !self.is_at_risk(page)
+    }
+
+    /// What settled pages held before they were saved last.
+    pub(super) fn settled_before(&self) -> impl Iterator<Item = (u64, &Page)> {
+        self.ages.before().filter(|(page, _)| self.is_settled(*page))
+    }
+
+    /// Whether nobody changed a page since the disk was mounted.
+    pub(super) fn is_untouched(&self, page: u64) -> bool {
+        !self.ages.was_saved(page) && !self.is_at_risk(page)
+    }
+
+    fn is_at_risk(&self, page: u64) -> bool {
+        self.layers.iter().any(|layer| layer.pages.contains_key(&page))
+    }
+
     /// To be called before `length` bytes at `offset` change, with the present size of the file.
     pub(super) fn before_change(
         &mut self,
@@ -145,6 +176,7 @@ impl Image {
                 bytes[in_page(length)..].fill(0);
             }
         }
+        self.ages.shrink(length / PAGE_BYTES);
     }
 
     /// To be called when the file was made longer without writing, when a disk that follows ext4 remembers that at once.
@@ -161,7 +193,8 @@ impl Image {
 
     /// Everything is on the disk.
     pub(super) fn settle(&mut self) {
-        self.layers.clear();
+        let layers = std::mem::take(&mut self.layers);
+        self.ages.save(layers.into_iter().flat_map(|layer| layer.pages));
     }
 
     /// Who met a failed fsync is gone: what was not saved then is saved by the next fsync. A server that starts again reads it
@@ -193,7 +226,10 @@ impl Image {
                 written.extend(layer.pages.keys().copied());
             }
         }
-        self.layers.retain(|layer| layer.number >= sync.0 || (layer.lost && !layer.pages.is_empty()));
+        let covered = self.layers.drain(..covered).collect::<Vec<_>>();
+        let (lost, saved): (Vec<_>, Vec<_>) = covered.into_iter().partition(|layer| layer.lost);
+        self.ages.save(saved.into_iter().flat_map(|layer| layer.pages));
+        self.layers.splice(..0, lost.into_iter().filter(|layer| !layer.pages.is_empty()));
     }
 
     /// The power failed: makes the backing file one of those that can be on the disk.
@@ -237,7 +273,7 @@ impl Image {
 }
 
 impl Page {
-    fn read(file: &File, size: u64, page: u64) -> io::Result<Self> {
+    pub(super) fn read(file: &File, size: u64, page: u64) -> io::Result<Self> {
         let begin = page * PAGE_BYTES;
         let present = size.saturating_sub(begin).min(PAGE_BYTES);
         let mut bytes = vec![0; in_page_length()];
@@ -255,7 +291,7 @@ impl Page {
         if bytes.iter().all(|&byte| byte == 0) { Self::Zero } else { Self::Bytes(bytes.into()) }
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub(super) fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Zero => vec![0; in_page_length()],
             Self::Bytes(bytes) => bytes.to_vec(),

@@ -1,11 +1,11 @@
 //! The files below a backing directory, by inode.
 //!
 //! Each is held by a descriptor that follows it through renames and keeps it after it is unlinked, until the kernel
-//! forgets it and nothing of it is left that a power failure could take.
+//! forgets it and nothing is known of it that its backing file does not say.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -118,12 +118,29 @@ impl Inodes {
         self.lock().get(&stat.st_ino).map(|known| Arc::clone(&known.inode))
     }
 
+    /// The inode of a number, if it was ever told of.
+    pub(super) fn known_number(&self, number: u64) -> Option<Arc<Inode>> {
+        self.lock().get(&number).map(|known| Arc::clone(&known.inode))
+    }
+
+    /// Where the root is, for this process.
+    pub(super) fn root_path(&self) -> PathBuf {
+        self.root.path()
+    }
+
+    /// The present path of an inode, from the root; `None` when it has none.
+    pub(super) fn path(&self, inode: &Inode) -> Option<PathBuf> {
+        let (root, path) = (fs::read_link(self.root.path()).ok()?, fs::read_link(inode.path()).ok()?);
+        let is_there = inode.stat().is_ok_and(|stat| stat.st_nlink > 0);
+        path.strip_prefix(root).ok().filter(|_| is_there).map(Path::to_owned)
+    }
+
     /// The kernel has forgotten a number so many times. What a power failure could change is kept.
     pub(super) fn forget(&self, number: u64, times: u64) {
         let mut known = self.lock();
         let Some(entry) = known.get_mut(&number) else { return };
         entry.lookups = entry.lookups.saturating_sub(times);
-        if entry.lookups == 0 && (entry.inode.image().is_clean() || is_unlinked(&entry.inode)) {
+        if entry.lookups == 0 && (entry.inode.image().is_blank() || is_unlinked(&entry.inode)) {
             known.remove(&number);
         }
     }

@@ -2,14 +2,16 @@
 //!
 //! * [`Disk`] is one of them: mounted, cut, unmounted. The guardian mounts it, in a mount namespace of its own, which nobody
 //!   else sees and which is gone when the last process of the run is; this process serves it.
-//! * `filesystem` passes requests on, `inodes` holds the files, `image` knows what of each is on the disk, `trouble`
-//!   what is wrong with it.
+//! * `filesystem` passes requests on, `inodes` holds the files, `image` knows what of each is on the disk, `ages` for how
+//!   long, `trouble` what is wrong with it, `corruption` which bytes are.
 //!
 //! A power failure is: the processes are killed and nothing of them is left; the disk is unmounted, which makes the
 //! kernel hand over what it still has (mapped pages); what was not saved is undone in the backing files; the disk is
 //! mounted again. The promises kept are those of ext4 in ordered mode: names, and sizes that were set, are on the disk at
 //! once; a file that replaces another was written before.
 
+mod ages;
+mod corruption;
 mod filesystem;
 mod image;
 mod inodes;
@@ -21,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fuser::{BackgroundSession, Config, Session, SessionACL};
+use regex_lite::Regex;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
@@ -30,6 +33,7 @@ use crate::guardian::{Guardian, GuardianError};
 use filesystem::DiskFilesystem;
 use inodes::Inodes;
 
+pub(crate) use corruption::{Corruption, Form};
 pub use image::Loss;
 pub(crate) use trouble::{Operation, Pace, Trouble, Troubles};
 
@@ -118,20 +122,84 @@ impl Disk {
     /// # Errors
     /// When it cannot be unmounted, because somebody uses it, or a backing file cannot be changed.
     pub(crate) async fn cut(&self, guardian: &Guardian, seed: u64) -> Result<Loss, DiskError> {
+        let cut = self.unmounted(guardian, move |inodes| cut_files(inodes, &mut Dice::new(seed)));
+        Ok(cut.await?.unwrap_or_default())
+    }
+
+    /// Draws something that can go wrong with what has been on the disk for some time, in a file whose path
+    /// matches; `None` when there is nothing.
+    ///
+    /// # Errors
+    /// When a backing file cannot be read.
+    pub(crate) async fn choose_corruption(
+        &self,
+        form: Form,
+        files: Option<Regex>,
+        seed: u64,
+    ) -> Result<Option<Corruption>, DiskError> {
+        let mounted = self.mounted.lock().await;
+        let Some(inodes) = mounted.as_ref().map(|mounted| Arc::clone(&mounted.inodes)) else {
+            return Ok(None);
+        };
+        let choose = move || Corruption::choose(&inodes, form, files.as_ref(), &mut Dice::new(seed));
+        blocking(choose).await.map_err(|source| self.io(source))
+    }
+
+    /// Makes a page wrong, and the kernel forget what it knew of it. Nobody may have a file open.
+    ///
+    /// # Errors
+    /// As [`Self::cut`].
+    pub(crate) async fn corrupt(
+        &self,
+        guardian: &Guardian,
+        corruption: &Arc<Corruption>,
+    ) -> Result<(), DiskError> {
+        let corruption = Arc::clone(corruption);
+        let store = move |inodes: &Inodes| match corruption.form {
+            Form::Read => Ok(()),
+            Form::Stored | Form::Stale => corruption.store(inodes),
+        };
+        self.unmounted(guardian, store).await.map(|_| ())
+    }
+
+    /// Makes a page right again, unless it was written since; whether it is right. Nobody may have a file open.
+    ///
+    /// # Errors
+    /// As [`Self::cut`].
+    pub(crate) async fn repair(
+        &self,
+        guardian: &Guardian,
+        corruption: &Arc<Corruption>,
+    ) -> Result<bool, DiskError> {
+        let corruption = Arc::clone(corruption);
+        let repair = move |inodes: &Inodes| match corruption.form {
+            Form::Read => Ok(true),
+            Form::Stored | Form::Stale => corruption.repair(inodes),
+        };
+        Ok(self.unmounted(guardian, repair).await?.unwrap_or(true))
+    }
+
+    /// Unmounts the disk, so that the kernel hands over what it has and forgets the rest, changes the backing files, and
+    /// mounts it again; `None` when it was not mounted, and nothing is known of its files.
+    async fn unmounted<T: Send + 'static>(
+        &self,
+        guardian: &Guardian,
+        change: impl FnOnce(&Inodes) -> io::Result<T> + Send + 'static,
+    ) -> Result<Option<T>, DiskError> {
         let mut mounted = self.mounted.lock().await;
-        let mut loss = Loss::default();
+        let mut changed = None;
         if mounted.is_some() {
             guardian.unmount(&self.mount_point).await.map_err(|source| self.mount_error(source))?;
         }
         if let Some(Mounted { inodes, session }) = mounted.take() {
             let end = move || {
                 session.join()?;
-                cut_files(&inodes, &mut Dice::new(seed))
+                change(&inodes)
             };
-            loss = blocking(end).await.map_err(|source| self.io(source))?;
+            changed = Some(blocking(end).await.map_err(|source| self.io(source))?);
         }
         *mounted = Some(self.begin(guardian).await?);
-        Ok(loss)
+        Ok(changed)
     }
 
     /// Moves the files to where the disk was mounted, for whoever looks at them after the run; every process must have

@@ -1,12 +1,13 @@
-//! What a disk does wrong while faults stand: errors, no space, slow fsyncs. Reads are not among it: most are answered from
-//! the kernel's memory, as on any machine.
+//! What a disk does wrong while faults stand: errors, no space, slow fsyncs, wrong bytes. Most reads are answered from the
+//! kernel's memory, as on any machine, so wrong bytes show after the disk was mounted again.
 
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 #[cfg(test)]
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::corruption::Corruption;
 use crate::dice::Dice;
 use crate::links::FaultId;
 
@@ -15,7 +16,7 @@ use crate::links::FaultId;
 const SYNC_SECONDS: (f64, f64) = (0.000_5, 0.005);
 
 /// One thing that a disk does wrong.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Trouble {
     /// Some fsyncs or writes end with `EIO`.
     Errors {
@@ -35,6 +36,13 @@ pub(crate) enum Trouble {
         low: Duration,
         /// At most.
         high: Duration,
+    },
+    /// A page is not what was written.
+    Corrupt {
+        /// Which, and what it is instead.
+        corruption: Arc<Corruption>,
+        /// One in so many reads of it is wrong, if reads are.
+        one_in: usize,
     },
 }
 
@@ -126,8 +134,8 @@ impl Troubles {
     /// Whether this operation ends with `EIO`.
     pub(super) fn fails(&self, operation: Operation) -> bool {
         self.meet(|trouble, dice| match trouble {
-            Trouble::Errors { of, one_in } => of == operation && dice.one_in(one_in),
-            Trouble::Full { .. } | Trouble::SlowSync { .. } => false,
+            Trouble::Errors { of, one_in } => *of == operation && dice.one_in(*one_in),
+            Trouble::Full { .. } | Trouble::SlowSync { .. } | Trouble::Corrupt { .. } => false,
         })
     }
 
@@ -143,7 +151,17 @@ impl Troubles {
 
     /// Whether there is no space left to write again what was written before.
     pub(super) fn is_thin_and_full(&self) -> bool {
-        self.meet(|trouble, _| trouble == Trouble::Full { thin: true })
+        self.meet(|trouble, _| matches!(trouble, Trouble::Full { thin: true }))
+    }
+
+    /// Makes what was read of a file wrong.
+    pub(super) fn misread(&self, inode: u64, offset: u64, bytes: &mut [u8]) {
+        self.meet(|trouble, dice| match trouble {
+            Trouble::Corrupt { corruption, one_in } => {
+                dice.one_in(*one_in) && corruption.misread(inode, offset, bytes)
+            }
+            _ => false,
+        });
     }
 
     /// How long this fsync takes.
@@ -178,10 +196,10 @@ impl Troubles {
     }
 
     /// Asks everything that stands, and counts what was met.
-    fn meet(&self, mut met: impl FnMut(Trouble, &mut Dice) -> bool) -> bool {
+    fn meet(&self, mut met: impl FnMut(&Trouble, &mut Dice) -> bool) -> bool {
         let mut any = false;
         for standing in self.lock().standing.values_mut() {
-            if met(standing.trouble, &mut standing.dice) {
+            if met(&standing.trouble, &mut standing.dice) {
                 standing.hits += 1;
                 any = true;
             }

@@ -1,10 +1,11 @@
 //! Faults of disks, against nodes that write and wait for the disk all the time.
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use history::{FaultPhase, RunEvent};
+use history::{FaultPhase, RunEvent, ScheduledFault};
 use nemesis::Kind;
 use nemesis::process::TaskCount;
 
@@ -13,17 +14,46 @@ use crate::scene::*;
 
 /// What a server that does not trust its disk exits with.
 const IO_ERROR: i32 = 74;
+/// What it exits with when it finds something else than it wrote.
+const DATA_ERROR: i32 = 65;
+/// The length of a record, two to a page.
+const RECORD_BYTES: usize = 2048;
 
-/// Writes and saves again and again, and ends the process when the disk fails.
+/// How long it takes to write some of them.
+const SOME_RECORDS: Duration = Duration::from_millis(500);
+
+/// Writes a log and saves every record of it, and ends the process when the disk fails, or shows that a record is wrong
+/// which is not the last.
 pub(crate) fn write(directory: &str) {
-    let open = || OpenOptions::new().create(true).append(true).open(format!("{directory}/file"));
-    let mut file = open().unwrap_or_else(|_| std::process::exit(IO_ERROR));
-    loop {
-        if writeln!(file, "a line").and_then(|()| file.sync_data()).is_err() {
-            std::process::exit(IO_ERROR);
-        }
+    let options = OpenOptions::new().create(true).read(true).write(true).truncate(false).clone();
+    let file = options.open(format!("{directory}/file")).unwrap_or_else(failed);
+    let first = records(&file).unwrap_or_else(failed);
+    file.set_len((first * RECORD_BYTES) as u64).unwrap_or_else(failed);
+    for number in first.. {
+        let written = file.write_all_at(&record(number), (number * RECORD_BYTES) as u64);
+        written.and_then(|()| file.sync_data()).unwrap_or_else(failed);
         std::thread::sleep(BEAT);
     }
+}
+
+fn failed<T>(_: std::io::Error) -> T {
+    std::process::exit(IO_ERROR)
+}
+
+fn record(number: usize) -> [u8; RECORD_BYTES] {
+    [u8::try_from(number % 255 + 1).unwrap(); RECORD_BYTES]
+}
+
+/// How many whole records a log has.
+fn records(mut file: &File) -> std::io::Result<usize> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let is_right = |(number, bytes): &(usize, &[u8])| *bytes == record(*number);
+    let whole = bytes.chunks(RECORD_BYTES).enumerate().take_while(is_right).count();
+    if bytes.chunks(RECORD_BYTES).enumerate().skip(whole).any(|record| is_right(&record)) {
+        std::process::exit(DATA_ERROR);
+    }
+    Ok(whole)
 }
 
 #[tokio::test]
@@ -55,6 +85,34 @@ async fn server_that_ends_with_its_disk_is_excused() {
         let log = scene.ground.log(&n(1));
         assert!(!scene.cluster.processes.excused_parts(&log).is_empty());
     }
+}
+
+/// It must find out by itself: the harness kills it once and starts it.
+#[tokio::test]
+async fn server_with_checksums_finds_a_wrong_page_and_is_excused() {
+    for selector in ["stored leader", "read one", "stale nodes n2"] {
+        let Some(mut scene) = Scene::with_disks().await else { return };
+        let flip = fault(SOME_RECORDS, A_LONG_WHILE, Kind::BitFlip, selector);
+        let (summary, events) = scene.run_whole(&[flip]).await;
+        assert_eq!(phases(&events, 0), WHOLE_LIFE, "{selector}: {events:#?}");
+        assert_eq!(has_trouble(&events), None);
+        assert_eq!(summary.unhealed, [""; 0]);
+        let ended = |event: &RunEvent| matches!(event, RunEvent::Exited { status, licensed: true, .. } if status == "exit status 65");
+        assert!(events.iter().any(ended), "{selector}: {events:#?}");
+        scene.flows().await;
+    }
+}
+
+/// Only files whose path matches go wrong, and nothing does before later fsyncs have left it alone.
+#[tokio::test]
+async fn files_that_nobody_means_are_left_alone() {
+    let Some(mut scene) = Scene::with_disks().await else { return };
+    let elsewhere = ScheduledFault {
+        kind: "bit-flip:^other$".to_owned(),
+        ..fault(SOME_RECORDS, A_WHILE, Kind::BitFlip, "stored one")
+    };
+    let (_, events) = scene.run_whole(&[elsewhere]).await;
+    assert_eq!(phases(&events, 0), [FaultPhase::Skipped]);
 }
 
 #[tokio::test]
