@@ -213,7 +213,7 @@ impl Kind {
                 "nothing"
             }
             Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk | Self::BitFlip => {
-                "/dev/fuse, and root or unprivileged user namespaces"
+                "/dev/fuse, and root, unprivileged user namespaces or fusermount3"
             }
             Self::Transfer | Self::Operation => "a target that offers it",
             Self::Command => "an executable file",

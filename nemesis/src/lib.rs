@@ -59,7 +59,7 @@ mod victims;
 pub use audit::Bypass;
 pub use clock::{Area, ClockFile, Movement, NodeClock, Reader, Skew};
 pub use cluster::{Cluster, NodeStatus, Operation, Upgrade};
-pub use disk::Disk;
+pub use disk::{Disk, Promises, UnknownPromises};
 pub use endpoint::{Endpoint, Link, NoLink};
 pub use fault::{FaultError, Kind};
 pub use links::Links;

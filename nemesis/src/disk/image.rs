@@ -55,6 +55,13 @@ pub(super) struct Image {
     ages: Ages,
 }
 
+/// The layer that begins where a file was cut shorter, and the length that it got.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Truncation {
+    number: u64,
+    length: u64,
+}
+
 /// The layers that an fsync is about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sync(u64);
@@ -70,24 +77,29 @@ pub struct Loss {
     pub kept: u64,
     /// By how much files are shorter.
     pub bytes: u64,
+    /// Names that were made, removed or moved, and files that were cut shorter, and are as before.
+    pub names: u64,
 }
 
 impl Loss {
     /// Whether anything is gone.
     pub fn is_none(&self) -> bool {
-        self.pages + self.bytes == 0
+        self.pages + self.bytes + self.names == 0
     }
 }
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { files, pages, kept, bytes } = self;
+        let Self { files, pages, kept, bytes, names } = self;
         if self.is_none() && *kept == 0 {
             return f.write_str("nothing was at risk");
         }
         write!(f, "{pages} unsaved pages of {files} files are gone and {kept} are there")?;
         if *bytes > 0 {
             write!(f, ", {bytes} bytes shorter")?;
+        }
+        if *names > 0 {
+            write!(f, ", {names} changes of names and lengths are undone")?;
         }
         Ok(())
     }
@@ -99,6 +111,7 @@ impl AddAssign for Loss {
         self.pages += other.pages;
         self.kept += other.kept;
         self.bytes += other.bytes;
+        self.names += other.names;
     }
 }
 
@@ -169,19 +182,51 @@ impl Image {
     /// To be called before the file is cut to `length`, when a disk that follows ext4 remembers that at once.
     pub(super) fn shrunk(&mut self, length: u64) {
         self.emptied |= length == 0;
-        for layer in &mut self.layers {
-            layer.size = layer.size.min(length);
-            layer.pages.split_off(&length.div_ceil(PAGE_BYTES));
-            if let Some(Page::Bytes(bytes)) = layer.pages.get_mut(&(length / PAGE_BYTES)) {
-                bytes[in_page(length)..].fill(0);
-            }
-        }
+        self.layers.iter_mut().for_each(|layer| _ = layer.shrink(length));
         self.ages.shrink(length / PAGE_BYTES);
     }
 
     /// To be called when the file was made longer without writing, when a disk that follows ext4 remembers that at once.
     pub(super) fn extended(&mut self, length: u64) {
         self.layers.iter_mut().for_each(|layer| layer.size = layer.size.max(length));
+    }
+
+    /// To be called before the file is cut to `length`, when only an fsync saves that. Nothing of it may be lost that a
+    /// failure before it could not take.
+    pub(super) fn truncated(&mut self, file: &File, size: u64, length: u64) -> io::Result<Truncation> {
+        self.number += 1;
+        self.before_change(file, size, length, size - length)?;
+        self.ages.shrink(length / PAGE_BYTES);
+        Ok(Truncation { number: self.number, length })
+    }
+
+    /// To be called before the file is made longer without writing, when only an fsync saves that.
+    pub(super) fn grown(&mut self, size: u64) {
+        self.present_layer(size);
+    }
+
+    /// It is on the disk that the file was cut shorter.
+    pub(super) fn keep_truncation(&mut self, truncation: Truncation) {
+        let Truncation { number, length } = truncation;
+        for layer in self.layers.iter_mut().filter(|layer| layer.number <= number) {
+            let beyond = layer.shrink(length);
+            if layer.number == number {
+                // Whatever was written there since was zero before.
+                layer.pages.extend(beyond.into_keys().map(|page| (page, Page::Zero)));
+            }
+        }
+    }
+
+    /// It is not, nor is anything that was written since.
+    pub(super) fn undo_truncation(&mut self, file: &File, truncation: Truncation) -> io::Result<()> {
+        let since = self.layers.partition_point(|layer| layer.number < truncation.number);
+        for layer in self.layers.drain(since..).rev() {
+            for (page, before) in &layer.pages {
+                file.write_all_at(&before.bytes(), page * PAGE_BYTES)?;
+            }
+            file.set_len(layer.size)?;
+        }
+        Ok(())
     }
 
     /// The file was closed. ext4 writes a file that was emptied and closed, for programs that replace files like this.
@@ -246,6 +291,9 @@ impl Image {
             let lost = layers.iter().any(|layer| layer.lost && layer.pages.contains_key(&page));
             let versions: Vec<&Page> =
                 layers.iter().filter_map(|layer| layer.pages.get(&page)).chain([&present]).collect();
+            if versions.iter().all(|version| **version == present) {
+                continue;
+            }
             let left = if lost { versions[0].clone() } else { progress.left(page, &versions, dice) };
             if left != *versions[0] {
                 size = size.max(before.min((page + 1) * PAGE_BYTES));
@@ -269,6 +317,18 @@ impl Image {
             self.layers.push(Layer { number, size, pages: BTreeMap::new(), lost: false });
         }
         self.layers.last_mut().expect("invariant: a layer was pushed if there was none")
+    }
+}
+
+impl Layer {
+    /// The file was no longer than this at its beginning. Returns the pages beyond.
+    fn shrink(&mut self, length: u64) -> BTreeMap<u64, Page> {
+        self.size = self.size.min(length);
+        let beyond = self.pages.split_off(&length.div_ceil(PAGE_BYTES));
+        if let Some(Page::Bytes(bytes)) = self.pages.get_mut(&(length / PAGE_BYTES)) {
+            bytes[in_page(length)..].fill(0);
+        }
+        beyond
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 
 use super::image::Image;
+use super::journal::{Journal, Place};
 
 /// The number of the directory that everything is below of.
 pub(super) const ROOT: u64 = 1;
@@ -79,14 +80,37 @@ pub(super) struct Inodes {
     root: Arc<Inode>,
     device: u64,
     known: Mutex<HashMap<u64, Known>>,
+    /// In strict mode: what only an fsync of a directory saves.
+    journal: Option<Journal>,
 }
 
 impl Inodes {
-    pub(super) fn open(directory: &Path) -> io::Result<Self> {
+    /// `graves` is where removed files are kept in strict mode.
+    pub(super) fn open(directory: &Path, graves: Option<&Path>) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = Inode::new(rustix::fs::open(directory, flags, Mode::empty())?);
         let device = root.stat()?.st_dev;
-        Ok(Self { root, device, known: Mutex::default() })
+        let journal = graves.map(Journal::open).transpose()?;
+        Ok(Self { root, device, known: Mutex::default(), journal })
+    }
+
+    /// What only an fsync of a directory saves, in strict mode.
+    pub(super) fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
+    }
+
+    /// Removes a name.
+    pub(super) fn remove(&self, place: Place, flags: AtFlags) -> io::Result<()> {
+        match &self.journal {
+            Some(journal) => journal.remove(place, flags),
+            None => Ok(rustix::fs::unlinkat(&*place.directory, &place.name, flags)?),
+        }
+    }
+
+    /// How many names an inode has, for whoever looks at it.
+    pub(super) fn links(&self, stat: &Stat) -> u64 {
+        let graves = self.journal.as_ref().map_or(0, |journal| journal.graves_of(stat.st_ino));
+        stat.st_nlink - graves
     }
 
     /// What a number means.
@@ -131,8 +155,9 @@ impl Inodes {
     /// The present path of an inode, from the root; `None` when it has none.
     pub(super) fn path(&self, inode: &Inode) -> Option<PathBuf> {
         let (root, path) = (fs::read_link(self.root.path()).ok()?, fs::read_link(inode.path()).ok()?);
-        let is_there = inode.stat().is_ok_and(|stat| stat.st_nlink > 0);
-        path.strip_prefix(root).ok().filter(|_| is_there).map(Path::to_owned)
+        let path = path.strip_prefix(root).ok()?.to_owned();
+        let there = rustix::fs::statat(&*self.root, &path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        (there.st_ino == inode.stat().ok()?.st_ino).then_some(path)
     }
 
     /// The kernel has forgotten a number so many times. What a power failure could change is kept.
