@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use history::{Clock, NodeId};
 use nemesis::guardian::NodeCommand;
-use nemesis::{Disk, Promises, EventSink, Processes};
+use nemesis::{Disk, EventSink, Processes, Promises};
 
 /// How often every place is measured.
 const ROUNDS: usize = 5;

@@ -52,8 +52,10 @@ pub enum Kind {
     DiskFull,
     /// Disks take long to save.
     SlowDisk,
-    /// Disks return other bytes than were written.
+    /// Disks flip bits.
     BitFlip,
+    /// Data is damaged while a node is down.
+    Damage,
     /// Leadership is handed over.
     Transfer,
     /// Something that an operator of the system does.
@@ -70,7 +72,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Kill,
         Self::Pause,
         Self::Partition,
@@ -87,6 +89,7 @@ impl Kind {
         Self::DiskFull,
         Self::SlowDisk,
         Self::BitFlip,
+        Self::Damage,
         Self::Transfer,
         Self::Operation,
         Self::Clock,
@@ -114,6 +117,7 @@ impl Kind {
             Self::DiskFull => "disk-full",
             Self::SlowDisk => "slow-disk",
             Self::BitFlip => "bit-flip",
+            Self::Damage => "damage",
             Self::Transfer => "transfer",
             Self::Operation => "operation",
             Self::Clock => "clock",
@@ -130,7 +134,7 @@ impl Kind {
 
     /// Whether what it can be told is a regular expression.
     pub(crate) fn takes_pattern(self) -> bool {
-        matches!(self, Self::Kill | Self::BitFlip)
+        matches!(self, Self::Kill | Self::BitFlip | Self::DiskError)
     }
 
     /// Whether it must be told what it is about: `command:FILE`.
@@ -140,7 +144,10 @@ impl Kind {
 
     /// Whether the nodes' data must lie on disks of ours.
     pub fn needs_disks(self) -> bool {
-        matches!(self, Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk | Self::BitFlip)
+        matches!(
+            self,
+            Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk | Self::BitFlip | Self::Damage
+        )
     }
 
     /// The clocks that it is about, which nodes must have been given before they are started.
@@ -157,6 +164,7 @@ impl Kind {
         match self {
             Self::Kill => "kill[:REGEX]",
             Self::BitFlip => "bit-flip[:REGEX]",
+            Self::DiskError => "disk-error[:REGEX]",
             Self::Command => "command:FILE",
             Self::Operation => "operation:NAME",
             Self::Scenario => "scenario:NAME",
@@ -185,12 +193,17 @@ impl Kind {
                 "lets bytes and connections vanish between nodes, or between clients and a node"
             }
             Self::Power => "fails the power of nodes: processes are killed, and writes without fsync lost",
-            Self::DiskError => "lets fsyncs or writes of nodes end with an I/O error",
+            Self::DiskError => {
+                "lets fsyncs or writes of nodes end with an I/O error, or writes be short; of files whose path matches"
+            }
             Self::DiskFull => "leaves no space on the disks of nodes",
             Self::SlowDisk => "makes the fsyncs of nodes slow",
             Self::BitFlip => {
-                "flips a bit on the disk of a node, or lets it return an old page; in files whose path matches; a server \
-                 without checksums is convicted"
+                "flips a bit on the disk of a node, in files whose path matches; a server without checksums is convicted"
+            }
+            Self::Damage => {
+                "loses a write that was saved, cuts off the end of a file, or puts back an old copy of all data, while a node \
+                 is down; most systems do not promise to survive that, so a violation may be the fault's"
             }
             Self::Transfer => "asks the leader to hand leadership over to another node",
             Self::Operation => "has a node do what its operator can ask for: compact, defragment, snapshot",
@@ -212,9 +225,12 @@ impl Kind {
             Self::Kill | Self::Pause | Self::Term | Self::CrashLoop | Self::RollingRestart | Self::Starve => {
                 "nothing"
             }
-            Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk | Self::BitFlip => {
-                "/dev/fuse, and root, unprivileged user namespaces or fusermount3"
-            }
+            Self::Power
+            | Self::DiskError
+            | Self::DiskFull
+            | Self::SlowDisk
+            | Self::BitFlip
+            | Self::Damage => "/dev/fuse, and root, unprivileged user namespaces or fusermount3",
             Self::Transfer | Self::Operation => "a target that offers it",
             Self::Command => "an executable file",
             Self::Clock | Self::ClockMonotonic => {

@@ -16,12 +16,12 @@
 //! [`Cluster`], then [`runner`].
 
 mod audit;
-mod bit_flip;
 mod canaries;
 mod clock;
 mod cluster;
 mod command;
 mod crash_loop;
+mod damage;
 pub mod diag;
 mod dice;
 pub mod disk;
@@ -55,6 +55,7 @@ pub mod schedule;
 mod sink;
 mod starve;
 mod victims;
+mod wrong_page;
 
 pub use audit::Bypass;
 pub use clock::{Area, ClockFile, Movement, NodeClock, Reader, Skew};

@@ -6,6 +6,8 @@
 //!
 //! It knows nothing of readiness or leadership; that takes knowledge of the target.
 
+mod disks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
@@ -15,11 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use history::{NodeId, RunEvent};
-use regex_lite::Regex;
 use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard, mpsc, watch};
 
 use crate::clock::{ClockFile, NodeClock, Reader};
-use crate::disk::{Corruption, Disk, DiskError, Form, Loss, Pace};
+use crate::disk::{Disk, DiskError, Pace};
 use crate::guardian::{
     Executable, ExitStatus, Guardian, GuardianError, GuardianEvent, NodeCommand, NodeSignal,
 };
@@ -159,61 +160,6 @@ impl Processes {
         });
     }
 
-    /// Puts the data of a node on a disk, which is mounted when the node is started.
-    pub fn set_disk(&self, node: &NodeId, disk: Disk) {
-        self.modify(node, |state| state.disk = Some(Arc::new(disk)));
-    }
-
-    /// The disk of a node, if it has one.
-    pub(crate) fn disk(&self, node: &NodeId) -> Option<Arc<Disk>> {
-        self.state.borrow().nodes.get(node).and_then(|state| state.disk.clone())
-    }
-
-    /// Fails the power of a disk whose node has no process; `None` when the node has no disk.
-    ///
-    /// # Errors
-    /// When the disk is still used, or cannot be mounted again.
-    pub async fn cut_power(&self, node: &NodeId, seed: u64) -> Result<Option<Loss>, ProcessError> {
-        let Some(disk) = self.disk(node) else { return Ok(None) };
-        let cut = disk.cut(&self.guardian, seed).await;
-        cut.map(Some).map_err(|source| ProcessError::Disk { node: node.clone(), source })
-    }
-
-    /// Draws something that can go wrong with the disk of a node.
-    pub(crate) async fn choose_corruption(
-        &self,
-        node: &NodeId,
-        form: Form,
-        files: Option<Regex>,
-        seed: u64,
-    ) -> Result<Option<Corruption>, ProcessError> {
-        let Some(disk) = self.disk(node) else { return Ok(None) };
-        let chosen = disk.choose_corruption(form, files, seed).await;
-        chosen.map_err(|source| ProcessError::Disk { node: node.clone(), source })
-    }
-
-    /// Makes a page wrong on the disk of a node that has no process.
-    pub(crate) async fn corrupt(
-        &self,
-        node: &NodeId,
-        corruption: &Arc<Corruption>,
-    ) -> Result<(), ProcessError> {
-        let Some(disk) = self.disk(node) else { return Ok(()) };
-        let corrupted = disk.corrupt(&self.guardian, corruption).await;
-        corrupted.map_err(|source| ProcessError::Disk { node: node.clone(), source })
-    }
-
-    /// Makes it right again, unless it was written since; whether it is right.
-    pub(crate) async fn repair(
-        &self,
-        node: &NodeId,
-        corruption: &Arc<Corruption>,
-    ) -> Result<bool, ProcessError> {
-        let Some(disk) = self.disk(node) else { return Ok(true) };
-        let repaired = disk.repair(&self.guardian, corruption).await;
-        repaired.map_err(|source| ProcessError::Disk { node: node.clone(), source })
-    }
-
     /// From now on the node may end, and say why, without being blamed.
     pub(crate) fn excuse(&self, node: &NodeId) {
         self.modify(node, |state| state.excused = Some(state.logs().map(length)));
@@ -234,12 +180,6 @@ impl Processes {
         let state = self.state.borrow();
         let parts = state.nodes.values().flat_map(|node| &node.excused_logs);
         parts.filter(|(file, _)| file == log).map(|(_, part)| part.clone()).collect()
-    }
-
-    fn set_pace(&self, node: &NodeId, pace: Pace) {
-        if let Some(disk) = self.disk(node) {
-            disk.troubles().set_pace(pace);
-        }
     }
 
     /// Gives a node that was added clocks of its own, from its next start on. They are told by a file at an absolute path.

@@ -15,10 +15,10 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use crate::bit_flip::BitFlip;
 use crate::clock::fault::WrongClock;
 use crate::command::Command;
 use crate::crash_loop::CrashLoop;
+use crate::damage::Damage;
 use crate::disk_fault::DiskFault;
 use crate::fault::{Fault, FaultError, Request, Scope, Skip, Standing};
 use crate::kill::Kill;
@@ -35,6 +35,7 @@ use crate::rolling_restart::RollingRestart;
 use crate::scenario::Scenario;
 use crate::schedule::Quorum;
 use crate::starve::Starve;
+use crate::wrong_page::{self, WrongPage};
 use crate::{Cluster, EventSink, Kind, Nemesis};
 
 /// How often it is looked who leads while a fault stands.
@@ -139,7 +140,11 @@ impl<C: Cluster> Runner<C> {
             Kind::DiskError | Kind::DiskFull | Kind::SlowDisk => {
                 record.live_as::<DiskFault>(&scheduled).await;
             }
-            Kind::BitFlip => record.live_as::<BitFlip>(&scheduled).await,
+            Kind::BitFlip => record.live_as::<WrongPage>(&scheduled).await,
+            Kind::Damage if wrong_page::is_meant(&scheduled.selector) => {
+                record.live_as::<WrongPage>(&scheduled).await;
+            }
+            Kind::Damage => record.live_as::<Damage>(&scheduled).await,
             Kind::Transfer | Kind::Operation => record.live_as::<Operate>(&scheduled).await,
             Kind::Pause => record.live_as::<Pause>(&scheduled).await,
             Kind::Partition | Kind::BlackHole => record.live_as::<Partition>(&scheduled).await,

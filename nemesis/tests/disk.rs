@@ -237,14 +237,19 @@ async fn names_are_never_lost_in_ordered_mode() {
         assert_eq!(scene.fail_power(seed).await.names, 0);
         let mut names = names(&scene);
         assert!(names.remove("created").is_some(), "its content was not saved");
-        let after = [("moved", "new\n"), ("cut", "lo"), ("elsewhere", "a directory"), ("made", "a directory")];
+        let after =
+            [("moved", "new\n"), ("cut", "lo"), ("elsewhere", "a directory"), ("made", "a directory")];
         assert_eq!(names, seen(&[&after[..], &SAVED].concat()), "seed {seed}");
     }
 }
 
 #[tokio::test]
 async fn nobody_else_sees_the_disk() {
-    let Some(scene) = Scene::with_shell(Promises::Ordered, "echo inside > file; echo ready; sleep 3600").await else { return };
+    let Some(scene) =
+        Scene::with_shell(Promises::Ordered, "echo inside > file; echo ready; sleep 3600").await
+    else {
+        return;
+    };
     scene.start_until("ready").await;
     let mounts = |pid: &str| fs::read_to_string(Path::new("/proc").join(pid).join("mountinfo")).unwrap();
     let name = scene.mount_point.to_str().unwrap();
@@ -327,9 +332,8 @@ async fn disk_that_the_helper_mounted_is_unmounted_when_the_orchestrator_is_kill
     let mut command = cluster::role_command("orchestrator_process", "orchestrator");
     let mut orchestrator = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(orchestrator.stdout.take().unwrap()).lines();
-    let place = lines.map_while(Result::ok).find_map(|line| {
-        line.strip_prefix("mounted at ").map(PathBuf::from)
-    });
+    let place =
+        lines.map_while(Result::ok).find_map(|line| line.strip_prefix("mounted at ").map(PathBuf::from));
     let Some(place) = place else {
         return assert!(orchestrator.wait().unwrap().success(), "it is skipped, or ready, or it failed");
     };

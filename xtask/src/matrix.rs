@@ -12,7 +12,7 @@ use crate::acceptance;
 
 /// Faults that are about nothing in the Raft server, or that nobody asks for by chance: they need a file or a name, the server
 /// offers no such operation, or they may convict the innocent.
-const LEFT_OUT: [&str; 2] = ["transfer", "clock-monotonic"];
+const LEFT_OUT: [&str; 3] = ["transfer", "clock-monotonic", "damage"];
 /// How many faults a mixture has.
 const MIXED: [usize; 3] = [2, 3, 4];
 /// How long the load of a run lasts.
@@ -73,6 +73,8 @@ fn kinds(shakedown: &Path) -> anyhow::Result<Vec<String>> {
     let text = String::from_utf8(output.stdout)?;
     let names =
         text.lines().filter(|line| !line.starts_with(' ')).filter_map(|line| line.split_whitespace().next());
+    // What may be told what it is about need not be: `kill[:REGEX]`.
+    let names = names.map(|name| name.split_once('[').map_or(name, |(name, _)| name));
     let kinds: Vec<String> =
         names.filter(|name| !name.contains(':') && !LEFT_OUT.contains(name)).map(str::to_owned).collect();
     ensure!(kinds.len() > 10, "`list nemeses` names only {kinds:?}");

@@ -17,18 +17,19 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use fuser::{
     BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
     KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
     ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
-use rustix::fs::{AtFlags, FallocateFlags, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FallocateFlags, Gid, Mode, OFlags, Stat, Timestamps, Uid};
 
+use super::attributes::{attributes, kind, timestamp};
 use super::inodes::{Inode, Inodes, ROOT};
 use super::journal::{Journal, Place};
-use super::trouble::{Operation, Troubles};
+use super::trouble::{Operation, Subject, Troubles};
 
 /// How long the kernel may remember names and attributes. Nothing changes behind its back.
 const REMEMBERED: Duration = Duration::from_secs(3600);
@@ -66,8 +67,7 @@ impl DiskFilesystem {
     }
 
     fn attributes(&self, number: u64, stat: &Stat) -> FileAttr {
-        let links = u32::try_from(self.inodes.links(stat)).unwrap_or(u32::MAX);
-        FileAttr { nlink: links, ..attributes(number, stat) }
+        attributes(number, self.inodes.links(stat), stat)
     }
 
     /// Makes something new in a directory and looks it up.
@@ -125,11 +125,21 @@ impl DiskFilesystem {
         Ok(file.set_len(length)?)
     }
 
-    fn write_file(&self, inode: &Inode, offset: u64, mut data: &[u8]) -> io::Result<usize> {
+    /// Writes as much as there is space for. `may_be_short` says whether somebody is there who would write the rest.
+    fn write_file(
+        &self,
+        number: INodeNo,
+        offset: u64,
+        mut data: &[u8],
+        may_be_short: bool,
+    ) -> io::Result<usize> {
+        let inode = self.inodes.get(number.0)?;
+        let path = || self.inodes.path(&inode);
+        let subject = Subject { number: number.0, path: &path };
         let file = inode.file()?;
         let mut image = inode.image();
         let size = file.metadata()?.len();
-        if self.troubles.fails(Operation::Write) {
+        if self.troubles.fails(Operation::Write, &subject) {
             return Err(rustix::io::Errno::IO.into());
         }
         if self.troubles.is_thin_and_full() {
@@ -143,8 +153,12 @@ impl DiskFilesystem {
             }
             data = &data[..room.min(data.len())];
         }
+        if may_be_short {
+            data = &data[..self.troubles.shortened(data.len(), &subject)];
+        }
         image.before_change(file, size, offset, data.len() as u64)?;
         file.write_all_at(data, offset)?;
+        self.troubles.written(number.0);
         Ok(data.len())
     }
 
@@ -206,7 +220,8 @@ impl DiskFilesystem {
             if !troubles.wait(end) {
                 return reply.error(Errno::EIO);
             }
-            let well = !troubles.fails(Operation::Sync);
+            let path = || inodes.path(&inode);
+            let well = !troubles.fails(Operation::Sync, &Subject { number: number.0, path: &path });
             let stat = match inode.stat() {
                 Ok(stat) => stat,
                 Err(error) => return reply.error(error.into()),
@@ -342,17 +357,15 @@ impl Filesystem for DiskFilesystem {
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let directory = self.inodes.get(parent.0);
-        let gone = directory.and_then(|directory| {
-            self.inodes.remove(Place::new(&directory, name), AtFlags::empty())
-        });
+        let gone = directory
+            .and_then(|directory| self.inodes.remove(Place::new(&directory, name), AtFlags::empty()));
         answer!(reply, gone, _done => reply.ok());
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let directory = self.inodes.get(parent.0);
-        let gone = directory.and_then(|directory| {
-            self.inodes.remove(Place::new(&directory, name), AtFlags::REMOVEDIR)
-        });
+        let gone = directory
+            .and_then(|directory| self.inodes.remove(Place::new(&directory, name), AtFlags::REMOVEDIR));
         answer!(reply, gone, _done => reply.ok());
     }
 
@@ -461,12 +474,14 @@ impl Filesystem for DiskFilesystem {
         _: FileHandle,
         offset: u64,
         data: &[u8],
-        _: WriteFlags,
+        flags: WriteFlags,
         _: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let written = self.inodes.get(ino.0).and_then(|inode| self.write_file(&inode, offset, data));
+        // What the kernel writes of a mapped page was asked for by nobody who waits.
+        let may_be_short = !flags.contains(WriteFlags::FUSE_WRITE_CACHE);
+        let written = self.write_file(ino, offset, data, may_be_short);
         answer!(reply, written, count => {
             reply.written(u32::try_from(count).expect("invariant: no more than was asked for"));
         });
@@ -552,56 +567,5 @@ impl Filesystem for DiskFilesystem {
     ) {
         let done = self.inodes.get(ino.0).and_then(|inode| self.allocate(&inode, offset, length, mode));
         answer!(reply, done, _done => reply.ok());
-    }
-}
-
-fn attributes(number: u64, stat: &Stat) -> FileAttr {
-    let time = |seconds: i64, nanos: i64| {
-        let seconds = u64::try_from(seconds).unwrap_or_default();
-        UNIX_EPOCH + Duration::new(seconds, u32::try_from(nanos).unwrap_or_default())
-    };
-    FileAttr {
-        ino: INodeNo(number),
-        size: u64::try_from(stat.st_size).unwrap_or_default(),
-        blocks: u64::try_from(stat.st_blocks).unwrap_or_default(),
-        atime: time(stat.st_atime, i64::try_from(stat.st_atime_nsec).unwrap_or_default()),
-        mtime: time(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or_default()),
-        ctime: time(stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or_default()),
-        crtime: UNIX_EPOCH,
-        kind: kind(rustix::fs::FileType::from_raw_mode(stat.st_mode)),
-        perm: u16::try_from(stat.st_mode & 0o7777).unwrap_or_default(),
-        nlink: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX),
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        rdev: u32::try_from(stat.st_rdev).unwrap_or_default(),
-        blksize: u32::try_from(stat.st_blksize).unwrap_or_default(),
-        flags: 0,
-    }
-}
-
-fn kind(kind: rustix::fs::FileType) -> FileType {
-    match kind {
-        rustix::fs::FileType::Directory => FileType::Directory,
-        rustix::fs::FileType::Symlink => FileType::Symlink,
-        rustix::fs::FileType::Fifo => FileType::NamedPipe,
-        rustix::fs::FileType::Socket => FileType::Socket,
-        rustix::fs::FileType::CharacterDevice => FileType::CharDevice,
-        rustix::fs::FileType::BlockDevice => FileType::BlockDevice,
-        _ => FileType::RegularFile,
-    }
-}
-
-fn timestamp(time: Option<TimeOrNow>) -> Timespec {
-    let special = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
-    match time {
-        None => special(rustix::fs::UTIME_OMIT),
-        Some(TimeOrNow::Now) => special(rustix::fs::UTIME_NOW),
-        Some(TimeOrNow::SpecificTime(time)) => {
-            let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-            Timespec {
-                tv_sec: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: i64::from(since.subsec_nanos()),
-            }
-        }
     }
 }

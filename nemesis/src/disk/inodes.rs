@@ -110,7 +110,7 @@ impl Inodes {
     /// How many names an inode has, for whoever looks at it.
     pub(super) fn links(&self, stat: &Stat) -> u64 {
         let graves = self.journal.as_ref().map_or(0, |journal| journal.graves_of(stat.st_ino));
-        stat.st_nlink - graves
+        stat.st_nlink.saturating_sub(graves)
     }
 
     /// What a number means.

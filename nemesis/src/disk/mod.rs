@@ -10,6 +10,7 @@
 //! mounted again. Which promises are kept is said by [`Promises`].
 
 mod ages;
+mod attributes;
 mod corruption;
 mod filesystem;
 mod image;
@@ -36,7 +37,7 @@ use inodes::Inodes;
 
 pub(crate) use corruption::{Corruption, Form};
 pub use image::Loss;
-pub(crate) use trouble::{Operation, Pace, Trouble, Troubles};
+pub(crate) use trouble::{CANARY_FILE, Files, Operation, Pace, Trouble, Troubles};
 
 /// Why a disk cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +124,14 @@ impl Disk {
     pub fn new(mount_point: PathBuf, backing: PathBuf, promises: Promises) -> Self {
         raise_descriptor_limit();
         let graves = (promises == Promises::Strict).then(|| backing.with_extension("removed"));
-        Self { mount_point, backing, graves, by_helper: false, troubles: Arc::default(), mounted: Mutex::default() }
+        Self {
+            mount_point,
+            backing,
+            graves,
+            by_helper: false,
+            troubles: Arc::default(),
+            mounted: Mutex::default(),
+        }
     }
 
     /// Lets `fusermount3` mount it even where a namespace of the guardian's own would do.
@@ -235,6 +243,20 @@ impl Disk {
         Ok(repaired.unwrap_or(true))
     }
 
+    /// Changes the backing directory while the disk is not mounted. Nobody may have a file open.
+    ///
+    /// # Errors
+    /// As [`Self::cut`], or what the change says.
+    pub(crate) async fn offline<T: Send + 'static>(
+        &self,
+        guardian: &Guardian,
+        change: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, DiskError> {
+        let backing = self.backing.clone();
+        let changed = self.unmounted(guardian, move |_| change(&backing)).await?;
+        changed.ok_or_else(|| self.io(io::Error::other("it was never mounted")))
+    }
+
     /// Unmounts the disk, so that the kernel hands over what it has and forgets the rest, changes the backing files, and
     /// mounts it again; `None` when it was not mounted, and nothing is known of its files.
     async fn unmounted<T: Send + 'static>(
@@ -264,7 +286,7 @@ impl Disk {
     /// # Errors
     /// When they cannot be moved.
     pub(crate) fn settle(&self) -> io::Result<()> {
-        if let Some(graves) = &self.graves {
+        if let Some(graves) = self.graves.as_ref().filter(|graves| graves.exists()) {
             fs::remove_dir_all(graves)?;
         }
         fs::rename(&self.backing, &self.mount_point)

@@ -179,11 +179,7 @@ impl Guardian {
     ///
     /// # Errors
     /// When the machine does not allow it.
-    pub async fn mount(
-        &self,
-        target: &Path,
-        by_helper: bool,
-    ) -> Result<(OwnedFd, Mounter), GuardianError> {
+    pub async fn mount(&self, target: &Path, by_helper: bool) -> Result<(OwnedFd, Mounter), GuardianError> {
         let descriptors = self.descriptors.lock().await;
         match self.ask(Request::Mount { target: target.to_owned(), by_helper }).await? {
             // It was sent before the answer, so nothing waits here.

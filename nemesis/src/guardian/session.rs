@@ -13,9 +13,9 @@ use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
-use super::{GuardianEvent, helper};
 use super::orphans::{self, Registration};
 use super::wire::{Call, Done, Message, Mounter, Request};
+use super::{GuardianEvent, helper};
 
 type Answer = oneshot::Sender<Result<Done, String>>;
 

@@ -160,7 +160,8 @@ fn gone(kind: Kind, selector: &str, nodes: usize) -> usize {
         (Kind::Partition | Kind::BlackHole, "halves" | "random-halves") => nodes / 2,
         (Kind::Partition | Kind::BlackHole, "leader-minority" | "follower-minority") => minority(nodes),
         (Kind::Partition | Kind::BlackHole, "bridge" | "clients-leader" | "clients-one") => 0,
-        (Kind::Partition | Kind::BlackHole | Kind::RollingRestart | Kind::Upgrade | Kind::BitFlip, _) => 1,
+        (Kind::Partition | Kind::BlackHole | Kind::RollingRestart | Kind::Upgrade, _) => 1,
+        (Kind::BitFlip | Kind::Damage, _) => 1,
         (kind, "majority") if stops_nodes(kind) => majority(nodes),
         (kind, "all") if stops_nodes(kind) => nodes,
         (kind, "minority") if stops_nodes(kind) => minority(nodes),
@@ -200,9 +201,15 @@ fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
         Kind::CrashLoop => &["leader", "leader", "one", "minority", "all"],
         Kind::RollingRestart | Kind::Upgrade => &["all"],
         Kind::DiskError | Kind::DiskFull => &["leader", "leader", "one", "minority"],
-        Kind::BitFlip => {
-            &["stored leader", "stored one", "stored one", "read leader", "read one", "stale leader", "stale one"]
-        }
+        Kind::BitFlip => &["stored leader", "stored one", "read leader", "read one"],
+        Kind::Damage => &[
+            "stale leader",
+            "stale one",
+            "truncate leader",
+            "truncate one",
+            "old-copy leader",
+            "old-copy one",
+        ],
         Kind::SlowDisk => &["leader", "leader", "one", "minority", "majority", "all"],
         Kind::Transfer => &["leader"],
         Kind::Operation => &["one", "leader"],
@@ -221,7 +228,7 @@ fn nodes_needed(kind: Kind, selector: &str) -> usize {
         (Kind::Latency | Kind::Reset | Kind::RollingRestart | Kind::Upgrade, _) => 2,
         (Kind::Command | Kind::Scenario, _) => 1,
         (Kind::Transfer, _) => 2,
-        (Kind::BitFlip, _) => 3,
+        (Kind::BitFlip | Kind::Damage, _) => 3,
         (_, "minority") => 3,
         (_, _) => 1,
     }

@@ -1,13 +1,16 @@
-//! Disks that return other bytes than were written: a flipped bit, or a page as it was before its last write.
+//! Disks that return other bytes than were written: a flipped bit (`bit-flip`), or a page as it was before its last write (a
+//! form of `damage`).
 //!
 //! The node is killed, a page goes wrong, and the node is started with a cold cache, because most of what a running server
 //! reads comes from the kernel's memory. A flipped bit is stored (`stored`) or made up when the page is read (`read`); a
-//! stale page (`stale`) is a write that was acknowledged and lost. One page of one node is wrong at a time, and only pages
-//! that later fsyncs of the same file have left alone: a wrong tail of a log cannot be told from an unfinished write.
+//! stale page (`stale`) is a write that was acknowledged and never reached the disk. One page of one node is wrong at a
+//! time, and only pages that later fsyncs of the same file have left alone: a wrong tail of a log cannot be told from an
+//! unfinished write.
 //!
-//! What a server owes: it must not serve what it can tell is wrong, so it needs checksums. It may refuse to start or end: while
-//! such a fault stands its ends and what it then logs are not held against it, and other faults leave its process
-//! alone. `bit-flip:REGEX` confines the fault to files whose path, from the node's data directory, matches.
+//! What a server owes: it must not serve a flipped bit, so it needs checksums. A stale page has the right ones, and takes
+//! more: etcd 3.4 takes the zeros in it for the end of its log. A server may refuse to start or end: while such a fault
+//! stands its ends and what it then logs are not held against it, and other faults leave its process alone.
+//! `bit-flip:REGEX` confines the fault to files whose path, from the node's data directory, matches.
 //!
 //! Evidence is a canary: a process reads the page from the disk, before and after. Healed: what the node has not
 //! written since is right again, and the node answers.
@@ -35,7 +38,7 @@ const READ_PAGE: &str = "dd if=\"$0\" iflag=direct bs=4096 skip=PAGE count=1 2>/
 
 /// A wrong page of a node.
 #[derive(Debug)]
-pub(crate) struct BitFlip {
+pub(crate) struct WrongPage {
     id: FaultId,
     form: Form,
     files: Option<Regex>,
@@ -53,15 +56,13 @@ pub(crate) struct BitFlip {
     read_before: u64,
 }
 
-impl Fault for BitFlip {
+impl Fault for WrongPage {
     async fn resolve<C: Cluster>(request: &Request<'_>, cluster: &C) -> Result<Self, Skip> {
         let (form, whom) = parse(request.selector).ok_or_else(|| request.unknown_selector())?;
-        let files =
-            request.argument.map(Regex::new).transpose().map_err(|error| Skip(error.to_string()))?;
+        let files = request.argument.map(Regex::new).transpose().map_err(|error| Skip(error.to_string()))?;
         let processes = cluster.processes();
         let eligible = |node: &NodeId| processes.is_active(node) && processes.disk(node).is_some();
-        let victims =
-            Victims::choose(&Request { selector: whom, ..*request }, cluster, eligible).await?;
+        let victims = Victims::choose(&Request { selector: whom, ..*request }, cluster, eligible).await?;
         let [node] = &victims.nodes[..] else {
             return Err(Skip("one node at a time can have a wrong disk".to_owned()));
         };
@@ -119,7 +120,9 @@ impl Fault for BitFlip {
                 break read;
             }
             if Instant::now() > deadline {
-                return Err(FaultError::NotProven(format!("{corruption}, but a canary on {node} reads it right")));
+                return Err(FaultError::NotProven(format!(
+                    "{corruption}, but a canary on {node} reads it right"
+                )));
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
         };
@@ -155,7 +158,7 @@ impl Fault for BitFlip {
     }
 }
 
-impl BitFlip {
+impl WrongPage {
     /// Draws a page and makes it wrong; the node is not running.
     async fn corrupt(
         &mut self,
@@ -170,7 +173,10 @@ impl BitFlip {
         };
         self.right = self.read(cluster, node, &corruption).await?;
         let trouble = Trouble::Corrupt { corruption: Arc::clone(&corruption), one_in: self.one_in };
-        processes.disk(node).iter().for_each(|disk| disk.troubles().begin(self.id, trouble.clone(), self.seed));
+        processes
+            .disk(node)
+            .iter()
+            .for_each(|disk| disk.troubles().begin(self.id, trouble.clone(), self.seed));
         self.corruption = Some(Arc::clone(&corruption));
         processes.corrupt(node, &corruption).await?;
         Ok(corruption)
@@ -214,6 +220,11 @@ impl BitFlip {
     fn times_read(&self, cluster: &impl Cluster, node: &NodeId) -> u64 {
         cluster.processes().disk(node).map_or(0, |disk| disk.troubles().hits(self.id))
     }
+}
+
+/// Whether a selector is about a page.
+pub(crate) fn is_meant(selector: &str) -> bool {
+    parse(selector).is_some()
 }
 
 /// `stored leader`: what goes wrong, and with whose disk.
