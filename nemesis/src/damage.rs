@@ -99,7 +99,6 @@ impl Fault for Damage {
 
     async fn inject<C: Cluster>(&mut self, cluster: &C) -> Result<(), FaultError> {
         for node in &self.victims.nodes {
-            cluster.processes().excuse(node);
             self.killed = Some((node.clone(), End::Killed.ask(cluster, node).await?));
         }
         Ok(())
@@ -128,6 +127,7 @@ impl Fault for Damage {
         if after == before {
             return Err(FaultError::NotProven(format!("{done}, but a canary on {node} sees no difference")));
         }
+        cluster.processes().excuse(&node);
         self.started = Some(cluster.processes().launch(&node).await?);
         Ok(format!("ended: {ended}; {done}: cksum {after} instead of {before}"))
     }
@@ -141,23 +141,27 @@ impl Fault for Damage {
     }
 
     async fn heal<C: Cluster>(&mut self, cluster: &C) -> Result<String, FaultError> {
-        let mut healed = "";
-        for node in self.scope.nodes.clone() {
-            let Some(kept) = self.kept.clone() else { continue };
-            if cluster.processes().identity(&node).is_none() {
-                cluster.processes().offline(&node, move |data| replace(data, &kept)).await?;
-                healed = "it has back what it had; ";
-            }
-        }
+        let restored = match (self.kept.take(), self.killed.clone()) {
+            (Some(kept), Some((node, _))) => restore(cluster, &node, kept).await,
+            _ => Ok(""),
+        };
         self.victims.turns.clear();
         let answering = bring_up_all(cluster, &self.scope.nodes).await;
         self.scope.nodes.iter().for_each(|node| cluster.processes().no_longer_excuse(node));
-        if let Some(kept) = self.kept.take() {
-            // A copy that stays is no trouble for anybody.
-            let _ = fs::remove_dir_all(kept);
-        }
-        Ok(format!("{healed}{}", answering?))
+        Ok(format!("{}{}", restored?, answering?))
     }
+}
+
+/// Gives a node that has ended what it had when it was killed; the copy is gone then.
+async fn restore(cluster: &impl Cluster, node: &NodeId, kept: PathBuf) -> Result<&'static str, FaultError> {
+    let is_down = cluster.processes().identity(node).is_none();
+    if is_down {
+        let copy = kept.clone();
+        cluster.processes().offline(node, move |data| replace(data, &copy)).await?;
+    }
+    // A copy that stays is no trouble for anybody.
+    let _ = fs::remove_dir_all(kept);
+    Ok(if is_down { "it has back what it had; " } else { "" })
 }
 
 impl Damage {

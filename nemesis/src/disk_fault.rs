@@ -274,7 +274,7 @@ mod tests {
         };
         let free = drawn(None);
         for words in
-            ["fsyncs fail", "writes fail", "writes of the file written last is short", "one in 4 fsyncs"]
+            ["fsyncs fail", "writes fail", "writes is short", "of the file written last", "one in 4 fsyncs"]
         {
             assert!(free.iter().any(|drawn| drawn.contains(words)), "{words}: {free:#?}");
         }

@@ -103,7 +103,6 @@ impl Fault for WrongPage {
 
     async fn inject<C: Cluster>(&mut self, cluster: &C) -> Result<(), FaultError> {
         for node in &self.victims.nodes {
-            cluster.processes().excuse(node);
             self.killed = Some((node.clone(), End::Killed.ask(cluster, node).await?));
         }
         Ok(())
@@ -127,6 +126,7 @@ impl Fault for WrongPage {
             tokio::time::sleep(LOOK_INTERVAL).await;
         };
         self.read_before = self.times_read(cluster, &node);
+        cluster.processes().excuse(&node);
         self.started = Some(cluster.processes().launch(&node).await?);
         let right = &self.right;
         Ok(format!("ended: {ended}; {corruption}: cksum {wrong} instead of {right}"))
@@ -144,17 +144,14 @@ impl Fault for WrongPage {
     }
 
     async fn heal<C: Cluster>(&mut self, cluster: &C) -> Result<String, FaultError> {
-        let mut healed = String::new();
-        for node in self.scope.nodes.clone() {
-            if let Some(corruption) = self.corruption.clone() {
-                healed = self.repair(cluster, &node, &corruption).await?;
-            }
-        }
-        self.corruption = None;
+        let repaired = match (self.corruption.take(), self.killed.clone()) {
+            (Some(corruption), Some((node, _))) => self.repair(cluster, &node, &corruption).await,
+            _ => Ok(String::new()),
+        };
         self.victims.turns.clear();
         let answering = bring_up_all(cluster, &self.scope.nodes).await;
         self.scope.nodes.iter().for_each(|node| cluster.processes().no_longer_excuse(node));
-        Ok(format!("{healed}{}", answering?))
+        Ok(format!("{}{}", repaired?, answering?))
     }
 }
 
@@ -190,10 +187,12 @@ impl WrongPage {
         corruption: &Arc<Corruption>,
     ) -> Result<String, FaultError> {
         let processes = cluster.processes();
-        if processes.identity(node).is_some() {
-            let identity = End::Killed.ask(cluster, node).await?;
+        if let Some(identity) = processes.identity(node) {
+            let killed = processes.kill(node).await;
             // It may have ended by itself at this very moment, which is excused.
-            processes.ended(node, identity).await?;
+            if processes.ended(node, identity).await.is_err() {
+                killed?;
+            }
         }
         processes.disk(node).iter().for_each(|disk| _ = disk.troubles().end(self.id));
         if !processes.repair(node, corruption).await? {

@@ -122,7 +122,7 @@ impl DiskFilesystem {
             None if length < size => image.shrunk(length),
             None => image.extended(length),
         }
-        Ok(file.set_len(length)?)
+        file.set_len(length)
     }
 
     /// Writes as much as there is space for. `may_be_short` says whether somebody is there who would write the rest.
