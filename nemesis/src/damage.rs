@@ -20,7 +20,7 @@ use history::NodeId;
 
 use crate::dice::Dice;
 use crate::disk_canary::DiskCanaries;
-use crate::fault::{Fault, FaultError, NODES_PREFIX, Request, Scope, Skip};
+use crate::fault::{Fault, FaultError, NODES_PREFIX, Request, Scope, Skip, until};
 use crate::guardian::ExitStatus;
 use crate::kill::{End, bring_up, bring_up_all};
 use crate::process::Identity;
@@ -31,6 +31,8 @@ use crate::{Cluster, quorum};
 const TAIL_BYTES: usize = 16 << 10;
 /// How much newer than the old copy the data is, in parts of the cluster's unit.
 const AGE_UNITS: (f64, f64) = (0.5, 4.0);
+/// How long a node may take to find out what it lacks.
+const FIND_OUT_UNITS: u32 = 3;
 /// Prints what identifies all files of a directory.
 const CHECKSUM: &str = "cd \"$0\" && find . -type f -exec cksum {} + | sort | cksum";
 
@@ -152,9 +154,10 @@ impl Fault for Damage {
     }
 }
 
-/// Gives a node that has ended what it had when it was killed; the copy is gone then.
+/// Gives a node that ends what it had when it was killed; the copy is gone then. Many find out by what others tell them.
 async fn restore(cluster: &impl Cluster, node: &NodeId, kept: PathBuf) -> Result<&'static str, FaultError> {
-    let is_down = cluster.processes().identity(node).is_none();
+    let is_down = || cluster.processes().identity(node).is_none();
+    let is_down = until(cluster.unit() * FIND_OUT_UNITS, is_down).await;
     if is_down {
         let copy = kept.clone();
         cluster.processes().offline(node, move |data| replace(data, &copy)).await?;

@@ -8,7 +8,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -341,4 +341,40 @@ async fn disk_that_the_helper_mounted_is_unmounted_when_the_orchestrator_is_kill
     orchestrator.wait().unwrap();
     eventually("it is not mounted", || !is_mounted(&place)).await;
     fs::remove_dir_all(place.parent().unwrap()).unwrap();
+}
+
+/// Says how disks are mounted where it runs.
+#[test]
+fn doctor_process() {
+    if !has_role("doctor") {
+        return;
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    println!("\ndisks: {:?}", runtime.block_on(doctor::disks(guardian_command())));
+}
+
+/// The kernel gives nobody a user namespace who lives below a changed root, so an ordinary user there has none. Nobody else sees the
+/// mount that this takes.
+const WITHOUT_NAMESPACES: &str = "mount --rbind / \"$0/root\" && \
+    exec chroot --userspec=65534:65534 --groups= \"$0/root\" \"$0/test\" doctor_process --exact --nocapture";
+
+#[tokio::test]
+async fn helper_mounts_where_namespaces_are_forbidden() {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root || !Path::new("/usr/bin/fusermount3").exists() || Scene::new().await.is_none() {
+        return println!("SKIPPED: it takes root to forbid namespaces, and fusermount3 to do without");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    fs::create_dir(path.join("root")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::copy(std::env::current_exe().unwrap(), path.join("test")).unwrap();
+    fs::set_permissions(path.join("test"), fs::Permissions::from_mode(0o755)).unwrap();
+    let arguments = ["--mount", "--propagation", "private", "sh", "-c", WITHOUT_NAMESPACES];
+    let mut command = Command::new("unshare");
+    command.args(arguments).arg(path).env(cluster::ROLE, "doctor").env("TMPDIR", path);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("mounted one by fusermount3"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(path.to_str().unwrap()));
 }
