@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use checker::Expect;
 use history::{NodeId, RunInfo, ScheduledFault};
-use nemesis::Nemesis;
 use nemesis::scenario::Scripts;
 use nemesis::schedule::{NoRhythm, Rhythm, Setting};
+use nemesis::{Nemesis, Promises, UnknownPromises};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use targets::Target;
@@ -42,6 +42,9 @@ pub(crate) struct Plan {
     pub(crate) quiet: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) quorum: Option<String>,
+    /// What the disks of the nodes promise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) disk: Option<String>,
     pub(crate) schedule: Vec<ScheduledFault>,
     /// Not part of the identity: the digest of the binary is.
     #[serde(skip)]
@@ -102,6 +105,11 @@ impl Plan {
         })
     }
 
+    /// What the disks of the nodes promise.
+    pub(crate) fn disk(&self) -> Result<Promises, UnknownPromises> {
+        self.disk.as_deref().map_or(Ok(Promises::default()), str::parse)
+    }
+
     /// Leaves out kinds of faults of which the schedule has none.
     pub(crate) fn forget_unused_nemeses(&mut self) {
         let schedule = &self.schedule;
@@ -155,6 +163,7 @@ impl Plan {
             nemesis_interval: info.nemesis_interval.clone(),
             quiet: info.quiet.clone(),
             quorum: info.quorum.clone(),
+            disk: info.disk.clone(),
             schedule: info.schedule.clone(),
             binary: (!own).then(|| PathBuf::from(&info.target_binary)),
             upgrade_to: info.upgrade.as_ref().map(|upgrade| PathBuf::from(&upgrade.binary)),
@@ -162,6 +171,7 @@ impl Plan {
             fail_fast: false,
         };
         plan.rhythm().map_err(|e| anyhow!("run.json: {e}"))?;
+        plan.disk().map_err(|e| anyhow!("run.json: {e}"))?;
         Ok(plan)
     }
 
@@ -191,12 +201,13 @@ impl Plan {
         if self.reads() == Reads::Local {
             command.push_str(" --read-consistency local");
         }
-        let rhythm = [
+        let options = [
             ("--nemesis-interval", &self.nemesis_interval),
             ("--quiet", &self.quiet),
             ("--quorum", &self.quorum),
+            ("--disk", &self.disk),
         ];
-        for (option, value) in rhythm.iter().filter_map(|(option, value)| Some((option, value.as_ref()?))) {
+        for (option, value) in options.iter().filter_map(|(option, value)| Some((option, value.as_ref()?))) {
             command.push_str(&format!(" {option} {value}"));
         }
         if !self.keys.is_empty() {

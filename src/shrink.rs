@@ -185,6 +185,7 @@ mod tests {
             nemesis_interval: None,
             quiet: None,
             quorum: None,
+            disk: None,
             schedule: (1..18).map(|at| fault(at, ["kill", "pause", "partition"][at as usize % 3])).collect(),
             binary: None,
             upgrade_to: None,

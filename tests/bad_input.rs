@@ -14,11 +14,14 @@ fn stderr(output: &std::process::Output) -> String {
 #[test]
 fn unknown_names_are_wrong_usage_and_the_message_lists_what_exists() {
     let dir = tempfile::tempdir().unwrap();
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 12] = [
         (&["run", "etdc"], "raft, etcd"),
         (&["run", "--workload", "regsiter"], "register, set"),
         (&["run", "--nemesis", "kill,flood"], "kill[:REGEX], pause, partition"),
         (&["run", "etcd", "--nemesis", "message"], "does not tell how its nodes put messages"),
+        (&["run", "--nemesis", "power", "--disk", "careful"], "a disk is `ordered` or `strict`"),
+        (&["run", "--nemesis", "kill", "--disk", "strict"], "only faults of disks use it"),
+        (&["run", "--nemesis", "bit-flip:a(b"], "must be a regular expression"),
         (&["run", "--read-consistency", "eventual"], "linearizable and local"),
         (&["run", "--expect", "lost"], "violation:KIND"),
         (&["run", "--nodes", "0"], "between 1 and"),

@@ -89,6 +89,9 @@ pub struct RunInfo {
     /// What was asked for the majority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum: Option<String>,
+    /// What the disks of the nodes promise, when it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<String>,
     /// The outcome that the user expects, as given.
     pub expect: String,
     /// Wall-clock start, milliseconds since 1970.

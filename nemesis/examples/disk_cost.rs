@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use history::{Clock, NodeId};
 use nemesis::guardian::NodeCommand;
-use nemesis::{Disk, EventSink, Processes};
+use nemesis::{Disk, EventSink, Processes, Promises};
 
 /// How often every place is measured.
 const ROUNDS: usize = 5;
@@ -39,7 +39,7 @@ async fn compare() -> Result<(), Box<dyn Error>> {
     let processes = Processes::start(guardian, EventSink::new(Clock::start(), events)).await?;
     let node = NodeId("n1".to_owned());
     processes.add(node.clone(), command(&processes, &own, "wait", &temporary, &temporary).await?);
-    processes.set_disk(&node, Disk::new(ours.clone(), backing));
+    processes.set_disk(&node, Disk::new(ours.clone(), backing, Promises::Ordered));
     let begin = Instant::now();
     processes.launch(&node).await?;
     println!("mounted, and a process started: {:.1?}", begin.elapsed());

@@ -1,23 +1,26 @@
-//! Disks that go wrong: fsyncs and writes that end with an error, no space left, fsyncs that take long.
+//! Disks that go wrong: fsyncs and writes that end with an error or are short, no space left, fsyncs that take long.
 //!
-//! Errors and a full disk are met by the node at the system call. A server may end when its disk fails, and many should:
-//! while such a fault stands, an end of the node and what it then logs are not held against it, and other faults leave its
-//! processes alone. A slow disk excuses nothing, and a node with one can be paused and killed: what waits for the disk
-//! is answered first, because a process that waits for a file system can be neither stopped nor killed.
+//! Errors and a full disk are met by the node at the system call; errors are those of all files, of the one that was
+//! written last, or (`disk-error:REGEX`) of those whose path from the node's data directory matches. A server may end when
+//! its disk fails, and many should: while such a fault stands, an end of the node and what it then logs are not held
+//! against it, and other faults leave its processes alone. A slow disk excuses nothing, nor do short writes, which
+//! POSIX allows at any time; and a node with a slow disk can be paused and killed: what waits for the disk is answered first,
+//! because a process that waits for a file system can be neither stopped nor killed.
 //!
-//! Evidence is a canary: a process that writes to the disk as the node does, and fails, or has to wait. Healed: the canary
-//! passes, and the node answers.
+//! Evidence is a canary: a process that writes to the disk as the node does, and fails, has to wait, or (by the kernel's
+//! account) needs more calls than there is to write. Healed: the canary passes, and the node answers.
 
 use std::time::{Duration, Instant};
 
 use history::NodeId;
+use regex_lite::Regex;
 
 use crate::dice::Dice;
-use crate::disk::{Operation, Trouble};
+use crate::disk::{CANARY_FILE, Files, Operation, Trouble};
+use crate::disk_canary::DiskCanaries;
 use crate::fault::{
     EVIDENCE_LIMIT, Fault, FaultError, HEAL_LIMIT, LOOK_INTERVAL, NODES_PREFIX, Request, Scope, Skip, list,
 };
-use crate::guardian::{ExitStatus, NodeCommand};
 use crate::kill::bring_up_all;
 use crate::links::FaultId;
 use crate::process::Identity;
@@ -28,10 +31,11 @@ use crate::{Cluster, Kind, quorum};
 const ONE_IN: [usize; 4] = [1, 1, 4, 16];
 /// How long a slow fsync takes at most, in parts of the cluster's unit; at least half of that.
 const SLOW_UNITS: (f64, f64) = (0.2, 3.0);
-/// What the canary writes to.
-const CANARY_FILE: &str = ".shakedown-canary";
 /// How often the canary writes, so that it meets what happens once in a while.
 const CANARY_WRITES: u32 = 64;
+/// How many blocks it writes to find short writes, and how many calls that takes at most if there are none.
+const CANARY_BLOCKS: u64 = 512;
+const CALLS_AT_MOST: u64 = CANARY_BLOCKS + 16;
 
 /// Trouble with the disks of some nodes.
 #[derive(Debug)]
@@ -45,7 +49,7 @@ pub(crate) struct DiskFault {
     /// The processes that met it, and how often it was met when it was proven.
     processes: Vec<(NodeId, Identity)>,
     met_by_canary: u64,
-    canaries: u32,
+    canaries: DiskCanaries,
 }
 
 impl Fault for DiskFault {
@@ -55,8 +59,9 @@ impl Fault for DiskFault {
         let victims = Victims::choose(request, cluster, eligible).await?;
         let nodes = victims.nodes.clone();
         let mut dice = Dice::new(!request.seed);
-        let (trouble, words) = draw(request.kind, cluster.unit(), &mut dice);
-        let gone: &[NodeId] = if request.kind == Kind::SlowDisk { &[] } else { &nodes };
+        let files = request.argument.map(Regex::new).transpose().map_err(|error| Skip(error.to_string()))?;
+        let (trouble, words) = draw(request.kind, files, cluster.unit(), &mut dice);
+        let gone: &[NodeId] = if excuses(&trouble) { &nodes } else { &[] };
         let leaves_quorum = quorum::is_left_after(cluster, gone, &[]);
         let chosen = Scope::describe(request.selector, NODES_PREFIX, &nodes);
         let running = |node: &NodeId| Some((node.clone(), processes.identity(node)?));
@@ -69,7 +74,7 @@ impl Fault for DiskFault {
             trouble,
             seed: dice.seed(),
             met_by_canary: 0,
-            canaries: 0,
+            canaries: DiskCanaries::new(request.id),
         })
     }
 
@@ -83,7 +88,7 @@ impl Fault for DiskFault {
                 cluster.processes().excuse(node);
             }
             if let Some(disk) = cluster.processes().disk(node) {
-                disk.troubles().begin(self.id, self.trouble, self.seed);
+                disk.troubles().begin(self.id, self.trouble.clone(), self.seed);
             }
         }
         Ok(())
@@ -95,9 +100,12 @@ impl Fault for DiskFault {
             let deadline = Instant::now() + EVIDENCE_LIMIT;
             let proof = loop {
                 let canary = self.canary(cluster, &node, CANARY_WRITES).await?;
-                match (self.trouble, canary) {
-                    (Trouble::SlowSync { low, .. }, Canary::Passed(slowest)) if slowest >= low => {
+                match (&self.trouble, canary) {
+                    (Trouble::SlowSync { low, .. }, Canary::Passed(slowest)) if slowest >= *low => {
                         break format!("an fsync on the disk of {node} took {slowest:.0?}");
+                    }
+                    (Trouble::ShortWrites { .. }, Canary::Calls(calls)) if calls > CALLS_AT_MOST => {
+                        break format!("{CANARY_BLOCKS} blocks on the disk of {node} took {calls} writes");
                     }
                     (Trouble::Errors { .. } | Trouble::Full { .. }, Canary::Failed(error)) => {
                         break format!("a canary on the disk of {node}: {error}");
@@ -168,6 +176,8 @@ impl Fault for DiskFault {
 enum Canary {
     /// All writes were saved; what one took on average.
     Passed(Duration),
+    /// All was written; how many calls it took.
+    Calls(u64),
     /// What was printed about it.
     Failed(String),
 }
@@ -175,7 +185,7 @@ enum Canary {
 impl DiskFault {
     /// Whether a server may end because of it.
     fn excuses(&self) -> bool {
-        self.kind != Kind::SlowDisk
+        excuses(&self.trouble)
     }
 
     fn met(&self, cluster: &impl Cluster) -> u64 {
@@ -183,48 +193,46 @@ impl DiskFault {
         disks.map(|disk| disk.troubles().hits(self.id)).sum()
     }
 
-    /// Writes to the disk of a node and waits for each write to be saved, below the guardian, which sees the disk.
+    /// Writes to the disk of a node and waits for each write to be saved.
     async fn canary(
         &mut self,
         cluster: &impl Cluster,
         node: &NodeId,
         writes: u32,
     ) -> Result<Canary, FaultError> {
-        let processes = cluster.processes();
-        let Some(disk) = processes.disk(node) else {
-            return Err(FaultError::NotProven(format!("{node} has no disk of ours")));
-        };
+        if writes > 1 && matches!(self.trouble, Trouble::ShortWrites { .. }) {
+            return self.count_calls(cluster, node).await;
+        }
         let writes = if self.kind == Kind::SlowDisk { 1 } else { writes };
-        self.canaries += 1;
-        let name = NodeId(format!("canary-{}-{}-{node}", self.id.0, self.canaries));
-        let output = cluster.directory().join(format!("{name}.log"));
-        let file = disk.mount_point().join(CANARY_FILE).display().to_string();
         let script = format!(
             "dd if=/dev/zero of=\"$0\" bs=512 count={writes} oflag=dsync conv=notrunc 2>&1 || end=1; rm -f \"$0\"; exit $end"
         );
-        let executable = processes.open("/bin/sh".as_ref()).await;
-        let executable = executable.map_err(|source| FaultError::NotProven(source.to_string()))?;
-        let command = NodeCommand {
-            environment: vec![("PATH".to_owned(), std::env::var("PATH").unwrap_or_default())],
-            stdout: output.clone(),
-            stderr: output.clone(),
-            ..NodeCommand::new(executable, vec!["sh".to_owned(), "-c".to_owned(), script, file])
-        };
-        let begin = Instant::now();
-        let status = processes.execute(&name, command, EVIDENCE_LIMIT).await?;
-        let took = begin.elapsed() / writes;
-        let printed = std::fs::read_to_string(&output).unwrap_or_default();
-        // It says nothing that is not recorded.
-        let _ = std::fs::remove_file(&output);
-        Ok(match status {
-            Some(ExitStatus::Code(0)) => Canary::Passed(took),
-            Some(_) => Canary::Failed(printed.lines().next().unwrap_or("failed").to_owned()),
-            None => Canary::Failed(format!("not over after {} s", EVIDENCE_LIMIT.as_secs())),
+        let song = self.canaries.send(cluster, node, &script, CANARY_FILE).await?;
+        Ok(match song.is_well {
+            true => Canary::Passed(song.took / writes),
+            false => Canary::Failed(song.printed.lines().next().unwrap_or("failed").to_owned()),
         })
     }
 }
 
-fn draw(kind: Kind, unit: Duration, dice: &mut Dice) -> (Trouble, String) {
+impl DiskFault {
+    /// Writes blocks, and asks the kernel how often the canary called it to write.
+    async fn count_calls(&mut self, cluster: &impl Cluster, node: &NodeId) -> Result<Canary, FaultError> {
+        let script = format!(
+            "dd if=/dev/zero of=\"$0\" bs=512 count={CANARY_BLOCKS} 2>&1 && sed -n 's/syscw: //p' /proc/$$/io; rm -f \"$0\""
+        );
+        let song = self.canaries.send(cluster, node, &script, CANARY_FILE).await?;
+        let calls = song.printed.lines().last().and_then(|line| line.parse().ok());
+        Ok(calls.map_or_else(|| Canary::Failed(song.printed), Canary::Calls))
+    }
+}
+
+/// Whether a server may end because of it.
+fn excuses(trouble: &Trouble) -> bool {
+    matches!(trouble, Trouble::Errors { .. } | Trouble::Full { .. })
+}
+
+fn draw(kind: Kind, files: Option<Regex>, unit: Duration, dice: &mut Dice) -> (Trouble, String) {
     match kind {
         Kind::DiskFull if dice.one_in(2) => {
             (Trouble::Full { thin: true }, "no space left, not even to write a page again".to_owned())
@@ -236,9 +244,41 @@ fn draw(kind: Kind, unit: Duration, dice: &mut Dice) -> (Trouble, String) {
             (trouble, format!("an fsync takes {:.0?} to {high:.0?}", high / 2))
         }
         _ => {
-            let of = if dice.one_in(3) { Operation::Write } else { Operation::Sync };
             let one_in = *dice.pick(&ONE_IN).expect("invariant: there are some");
-            (Trouble::Errors { of, one_in }, format!("one in {one_in} {} fails", of.name()))
+            let (files, whose) = match files {
+                Some(pattern) => (Files::Matching(pattern.clone()), format!(" of files like {pattern}")),
+                None if dice.one_in(3) => (Files::WrittenLast(None), " of the file written last".to_owned()),
+                None => (Files::All, String::new()),
+            };
+            let of = if dice.one_in(2) { Operation::Write } else { Operation::Sync };
+            if of == Operation::Write && dice.one_in(2) {
+                let words = format!("one in {one_in} writes{whose} is short");
+                return (Trouble::ShortWrites { one_in, files }, words);
+            }
+            let words = format!("one in {one_in} {}{whose} fails", of.name());
+            (Trouble::Errors { of, one_in, files }, words)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seed_draws_which_operations_fail_and_of_which_files() {
+        let drawn = |pattern: Option<&str>| -> Vec<String> {
+            let files = || pattern.map(|pattern| Regex::new(pattern).unwrap());
+            let draw = |seed: u64| draw(Kind::DiskError, files(), Duration::ZERO, &mut Dice::new(!seed)).1;
+            (0..40).map(draw).collect()
+        };
+        let free = drawn(None);
+        for words in
+            ["fsyncs fail", "writes fail", "writes is short", "of the file written last", "one in 4 fsyncs"]
+        {
+            assert!(free.iter().any(|drawn| drawn.contains(words)), "{words}: {free:#?}");
+        }
+        let named = drawn(Some("wal$"));
+        assert!(named.iter().all(|drawn| drawn.contains(" of files like wal$ ")), "{named:#?}");
     }
 }

@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 
 use crate::clock::{NodeClock, canary};
 use crate::diag::SockDiag;
-use crate::disk::Disk;
+use crate::disk::{Disk, Promises};
 use crate::fault::until;
-use crate::guardian::{Guardian, GuardianEvent, NodeCommand, NodeSignal};
+use crate::guardian::{Guardian, GuardianEvent, Mounter, NodeCommand, NodeSignal};
 use crate::process::{self, Identity, TaskCount};
 use crate::{EventSink, Processes};
 
@@ -89,14 +89,14 @@ const CLOCK: Mechanism = Mechanism {
 };
 const FUSE: Mechanism = Mechanism {
     name: "disks (FUSE)",
-    used_for: "power, disk-error, disk-full, slow-disk",
-    remedy: "needs /dev/fuse, readable and writable (containers must be given the device), and root or unprivileged \
-             user namespaces (kernel.apparmor_restrict_unprivileged_userns, kernel.unprivileged_userns_clone, \
-             user.max_user_namespaces)",
+    used_for: "power, disk-error, disk-full, slow-disk, bit-flip",
+    remedy: "needs /dev/fuse, readable and writable (containers must be given the device), and root, unprivileged user \
+             namespaces (kernel.apparmor_restrict_unprivileged_userns, kernel.unprivileged_userns_clone, \
+             user.max_user_namespaces), or fusermount3 (Debian: fuse3)",
 };
 const USER_NAMESPACES: Mechanism = Mechanism {
     name: "user namespaces",
-    used_for: "disks without root",
+    used_for: "disks without root, unless fusermount3 mounts them",
     remedy: "allow unprivileged user namespaces (kernel.apparmor_restrict_unprivileged_userns, \
              kernel.unprivileged_userns_clone, user.max_user_namespaces)",
 };
@@ -230,7 +230,7 @@ async fn try_disk(guardian: Command, directory: &Path) -> Result<String, String>
     let (data, backing) = (directory.join("data"), directory.join("disk"));
     fs::create_dir_all(&data).and_then(|()| fs::create_dir_all(&backing)).map_err(|error| say(&error))?;
     let (guardian, mut events) = Guardian::start(guardian).await.map_err(|error| say(&error))?;
-    let disk = Disk::new(data.clone(), backing.clone());
+    let disk = Disk::new(data.clone(), backing.clone(), Promises::default());
     disk.mount(&guardian).await.map_err(|error| say(&error))?;
     let program = find_program("sh").ok_or("there is no sh in PATH to try with")?;
     let executable = guardian.open(&program).await.map_err(|error| say(&error))?;
@@ -239,10 +239,12 @@ async fn try_disk(guardian: Command, directory: &Path) -> Result<String, String>
     guardian.spawn(&idler(), command).await.map_err(|error| say(&error))?;
     while !matches!(events.recv().await, Some(GuardianEvent::Exited { .. }) | None) {}
     let seen = fs::read_to_string(backing.join("file")).unwrap_or_default() == "seen\n";
+    let by = disk.mounter().await;
     let loss = disk.cut(&guardian, 0).await.map_err(|error| say(&error))?;
     guardian.shutdown().await.map_err(|error| say(&error))?;
     if seen && loss.pages + loss.kept == 1 {
-        Ok("mounted one; what a process wrote without fsync was found at risk".into())
+        let how = if by == Some(Mounter::Helper) { "by fusermount3" } else { "in a namespace of its own" };
+        Ok(format!("mounted one {how}; what a process wrote without fsync was found at risk"))
     } else {
         Err(format!("what a process wrote was not found on it ({loss})"))
     }

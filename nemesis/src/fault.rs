@@ -64,6 +64,10 @@ pub enum Kind {
     DiskFull,
     /// Disks take long to save.
     SlowDisk,
+    /// Disks flip bits.
+    BitFlip,
+    /// Data is damaged while a node is down.
+    Damage,
     /// Leadership is handed over.
     Transfer,
     /// Something that an operator of the system does.
@@ -84,7 +88,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::Kill,
         Self::Pause,
         Self::Partition,
@@ -106,6 +110,8 @@ impl Kind {
         Self::DiskError,
         Self::DiskFull,
         Self::SlowDisk,
+        Self::BitFlip,
+        Self::Damage,
         Self::Transfer,
         Self::Operation,
         Self::Membership,
@@ -140,6 +146,8 @@ impl Kind {
             Self::DiskError => "disk-error",
             Self::DiskFull => "disk-full",
             Self::SlowDisk => "slow-disk",
+            Self::BitFlip => "bit-flip",
+            Self::Damage => "damage",
             Self::Transfer => "transfer",
             Self::Operation => "operation",
             Self::Membership => "membership",
@@ -153,7 +161,12 @@ impl Kind {
 
     /// Whether it can be told what it is about: `kill:REGEX`.
     pub fn may_take_argument(self) -> bool {
-        self == Self::Kill || self.takes_argument()
+        self.takes_pattern() || self.takes_argument()
+    }
+
+    /// Whether what it can be told is a regular expression.
+    pub(crate) fn takes_pattern(self) -> bool {
+        matches!(self, Self::Kill | Self::BitFlip | Self::DiskError)
     }
 
     /// Whether it must be told what it is about: `command:FILE`.
@@ -163,7 +176,10 @@ impl Kind {
 
     /// Whether the nodes' data must lie on disks of ours.
     pub fn needs_disks(self) -> bool {
-        matches!(self, Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk)
+        matches!(
+            self,
+            Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk | Self::BitFlip | Self::Damage
+        )
     }
 
     /// Whether messages between nodes must be told apart.
@@ -184,6 +200,8 @@ impl Kind {
     pub fn usage(self) -> &'static str {
         match self {
             Self::Kill => "kill[:REGEX]",
+            Self::BitFlip => "bit-flip[:REGEX]",
+            Self::DiskError => "disk-error[:REGEX]",
             Self::Command => "command:FILE",
             Self::Operation => "operation:NAME",
             Self::Scenario => "scenario:NAME",
@@ -224,9 +242,18 @@ impl Kind {
                 "lets nodes open no more files and connections than they have (RLIMIT_NOFILE)"
             }
             Self::Power => "fails the power of nodes: processes are killed, and writes without fsync lost",
-            Self::DiskError => "lets fsyncs or writes of nodes end with an I/O error",
+            Self::DiskError => {
+                "lets fsyncs or writes of nodes end with an I/O error, or writes be short; of files whose path matches"
+            }
             Self::DiskFull => "leaves no space on the disks of nodes",
             Self::SlowDisk => "makes the fsyncs of nodes slow",
+            Self::BitFlip => {
+                "flips a bit on the disk of a node, in files whose path matches; a server without checksums is convicted"
+            }
+            Self::Damage => {
+                "loses a write that was saved, cuts off the end of a file, or puts back an old copy of all data, while a node \
+                 is down; most systems do not promise to survive that, so a violation may be the fault's"
+            }
             Self::Transfer => "asks the leader to hand leadership over to another node",
             Self::Operation => "has a node do what its operator can ask for: compact, defragment, snapshot",
             Self::Membership => {
@@ -256,9 +283,12 @@ impl Kind {
             }
             Self::MemoryLimit | Self::DescriptorLimit => "nothing",
             Self::Message => "a target that tells how it puts messages into connections",
-            Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk => {
-                "/dev/fuse, and root or unprivileged user namespaces"
-            }
+            Self::Power
+            | Self::DiskError
+            | Self::DiskFull
+            | Self::SlowDisk
+            | Self::BitFlip
+            | Self::Damage => "/dev/fuse, and root, unprivileged user namespaces or fusermount3",
             Self::Transfer | Self::Operation | Self::Membership => "a target that offers it",
             Self::Wipe => "nothing; safe where the target offers membership",
             Self::Command => "an executable file",

@@ -57,9 +57,9 @@ pub enum UnknownNemesis {
     Argument(Kind, String),
     /// No regular expression.
     #[error(
-        "kill:{0}: what comes after the colon must be a regular expression, in which `.` stands for a comma"
+        "{0}:{1}: what comes after the colon must be a regular expression, in which `.` stands for a comma"
     )]
-    Pattern(String),
+    Pattern(Kind, String),
 }
 
 impl FromStr for Nemesis {
@@ -74,8 +74,8 @@ impl FromStr for Nemesis {
             Some(argument) if !kind.may_take_argument() => {
                 Err(UnknownNemesis::Argument(kind, argument.to_owned()))
             }
-            Some(pattern) if kind == Kind::Kill && Regex::new(pattern).is_err() => {
-                Err(UnknownNemesis::Pattern(pattern.to_owned()))
+            Some(pattern) if kind.takes_pattern() && Regex::new(pattern).is_err() => {
+                Err(UnknownNemesis::Pattern(kind, pattern.to_owned()))
             }
             argument => Ok(Self { kind, argument: argument.map(str::to_owned) }),
         }

@@ -6,6 +6,7 @@
 //!
 //! It knows nothing of readiness or leadership; that takes knowledge of the target.
 
+mod disks;
 mod members;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,7 @@ use history::{NodeId, RunEvent};
 use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard, mpsc, watch};
 
 use crate::clock::{ClockFile, NodeClock, Reader};
-use crate::disk::{Disk, DiskError, Loss, Pace};
+use crate::disk::{Disk, DiskError, Pace};
 use crate::guardian::{
     Executable, ExitStatus, Guardian, GuardianError, GuardianEvent, NodeCommand, NodeSignal,
 };
@@ -173,26 +174,6 @@ impl Processes {
         });
     }
 
-    /// Puts the data of a node on a disk, which is mounted when the node is started.
-    pub fn set_disk(&self, node: &NodeId, disk: Disk) {
-        self.modify(node, |state| state.disk = Some(Arc::new(disk)));
-    }
-
-    /// The disk of a node, if it has one.
-    pub(crate) fn disk(&self, node: &NodeId) -> Option<Arc<Disk>> {
-        self.state.borrow().nodes.get(node).and_then(|state| state.disk.clone())
-    }
-
-    /// Fails the power of a disk whose node has no process; `None` when the node has no disk.
-    ///
-    /// # Errors
-    /// When the disk is still used, or cannot be mounted again.
-    pub async fn cut_power(&self, node: &NodeId, seed: u64) -> Result<Option<Loss>, ProcessError> {
-        let Some(disk) = self.disk(node) else { return Ok(None) };
-        let cut = disk.cut(&self.guardian, seed).await;
-        cut.map(Some).map_err(|source| ProcessError::Disk { node: node.clone(), source })
-    }
-
     /// From now on the node may end, and say why, without being blamed.
     pub(crate) fn excuse(&self, node: &NodeId) {
         self.modify(node, |state| state.excused = Some(state.logs().map(length)));
@@ -213,12 +194,6 @@ impl Processes {
         let state = self.state.borrow();
         let parts = state.nodes.values().flat_map(|node| &node.excused_logs);
         parts.filter(|(file, _)| file == log).map(|(_, part)| part.clone()).collect()
-    }
-
-    fn set_pace(&self, node: &NodeId, pace: Pace) {
-        if let Some(disk) = self.disk(node) {
-            disk.troubles().set_pace(pace);
-        }
     }
 
     /// Gives a node that was added clocks of its own, from its next start on. They are told by a file at an absolute path.

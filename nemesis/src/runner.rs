@@ -19,6 +19,7 @@ use crate::bandwidth::Bandwidth;
 use crate::clock::fault::WrongClock;
 use crate::command::Command;
 use crate::crash_loop::CrashLoop;
+use crate::damage::Damage;
 use crate::disk_fault::DiskFault;
 use crate::fault::{Fault, FaultError, Request, Scope, Skip, Standing};
 use crate::half_open::HalfOpen;
@@ -41,6 +42,7 @@ use crate::schedule::Quorum;
 use crate::slow_close::SlowClose;
 use crate::starve::Starve;
 use crate::wipe::Wipe;
+use crate::wrong_page::{self, WrongPage};
 use crate::{Cluster, EventSink, Kind, Nemesis};
 
 /// How often it is looked who leads while a fault stands.
@@ -145,6 +147,11 @@ impl<C: Cluster> Runner<C> {
             Kind::DiskError | Kind::DiskFull | Kind::SlowDisk => {
                 record.live_as::<DiskFault>(&scheduled).await;
             }
+            Kind::BitFlip => record.live_as::<WrongPage>(&scheduled).await,
+            Kind::Damage if wrong_page::is_meant(&scheduled.selector) => {
+                record.live_as::<WrongPage>(&scheduled).await;
+            }
+            Kind::Damage => record.live_as::<Damage>(&scheduled).await,
             Kind::Transfer | Kind::Operation => record.live_as::<Operate>(&scheduled).await,
             Kind::Membership => record.live_as::<ChangeMembers>(&scheduled).await,
             Kind::Wipe => record.live_as::<Wipe>(&scheduled).await,

@@ -5,16 +5,16 @@ mod cluster;
 #[path = "common/mod.rs"]
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cluster::{Ground, guardian_command, has_role};
 use common::{eventually, n, within};
-use nemesis::{Disk, doctor};
+use nemesis::{Disk, Promises, doctor};
 
 /// A node: writes files in its ways, says so, and waits.
 #[test]
@@ -64,8 +64,8 @@ impl Scene {
         Some(Self { ground, mount_point, backing })
     }
 
-    fn add_disk(&self) {
-        let disk = Disk::new(self.mount_point.clone(), self.backing.clone());
+    fn add_disk(&self, promises: Promises) {
+        let disk = Disk::new(self.mount_point.clone(), self.backing.clone(), promises);
         self.ground.processes.set_disk(&n(1), disk);
     }
 
@@ -78,15 +78,15 @@ impl Scene {
             ("DIRECTORY", scene.mount_point.to_str().unwrap().to_owned()),
         ];
         scene.ground.add_with(&n(1), own.to_str().unwrap(), &arguments, &variables).await.unwrap();
-        scene.add_disk();
+        scene.add_disk(Promises::Ordered);
         Some(scene)
     }
 
-    async fn with_shell(script: &str) -> Option<Self> {
+    async fn with_shell(promises: Promises, script: &str) -> Option<Self> {
         let scene = Self::new().await?;
         let script = format!("set -e; cd {}; {script}", scene.mount_point.display());
         scene.ground.add_shell(&n(1), &script).await.unwrap();
-        scene.add_disk();
+        scene.add_disk(promises);
         Some(scene)
     }
 
@@ -164,21 +164,92 @@ const USES: &str = "
 
 #[tokio::test]
 async fn disk_behaves_like_any_other() {
-    let Some(scene) = Scene::with_shell(&format!("{USES} echo finished; sleep 3600")).await else { return };
-    scene.start_until("finished").await;
     let elsewhere = tempfile::tempdir().unwrap();
     let output = Command::new("sh").args(["-e", "-c", USES]).current_dir(&elsewhere).output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    let expected = String::from_utf8(output.stdout).unwrap();
-    let (seen, expected) = (scene.log(), format!("{expected}finished\n"));
-    let different = seen.lines().zip(expected.lines()).find(|(seen, expected)| seen != expected);
-    assert_eq!((different, seen.lines().count()), (None, expected.lines().count()));
+    let expected = format!("{}finished\n", String::from_utf8(output.stdout).unwrap());
     assert!(expected.lines().count() > 300);
+    for promises in Promises::ALL {
+        let script = format!("{USES} echo finished; sleep 3600");
+        let Some(scene) = Scene::with_shell(promises, &script).await else { return };
+        scene.start_until("finished").await;
+        let seen = scene.log();
+        let different = seen.lines().zip(expected.lines()).find(|(seen, expected)| seen != expected);
+        assert_eq!((different, seen.lines().count()), (None, expected.lines().count()), "{promises:?}");
+    }
+}
+
+/// Changes names in its ways: the first of each pair is not saved, the second is by an fsync of the directory, or of the
+/// file where that is enough.
+const RENAMES: &str = "
+    if [ -e saved ]; then echo again; sleep 3600; fi
+    echo old > moved; echo old > saved; echo one > gone; echo one > removed; echo long > cut; echo long > shortened
+    mkdir directory; echo inside > directory/file; sync moved saved gone removed cut shortened directory/file .
+    rm removed; truncate -s 2 shortened; echo new > new; sync new; mv new saved; sync .
+    echo new > next; sync next; truncate -s 2 cut; mv next moved; rm gone; mv directory elsewhere; echo x > created; mkdir made
+    echo changed; sleep 3600
+";
+
+/// What is to be seen of them.
+fn names(scene: &Scene) -> BTreeMap<String, String> {
+    let read = |path: PathBuf| fs::read_to_string(&path).unwrap_or_else(|_| "a directory".to_owned());
+    let entries = fs::read_dir(&scene.backing).unwrap().map(|entry| entry.unwrap());
+    entries.map(|entry| (entry.file_name().into_string().unwrap(), read(entry.path()))).collect()
+}
+
+fn seen(names: &[(&str, &str)]) -> BTreeMap<String, String> {
+    names.iter().map(|(name, content)| ((*name).to_owned(), (*content).to_owned())).collect()
+}
+
+/// How many changes of names and lengths are not saved.
+const CHANGES: u64 = 6;
+const SAVED: [(&str, &str); 2] = [("saved", "new\n"), ("shortened", "lo")];
+
+#[tokio::test]
+async fn names_that_no_fsync_saved_are_lost_in_strict_mode() {
+    let before = [("moved", "old\n"), ("gone", "one\n"), ("cut", "long\n"), ("directory", "a directory")];
+    let mut lost = BTreeSet::new();
+    for seed in 0..16 {
+        let Some(scene) = Scene::with_shell(Promises::Strict, RENAMES).await else { return };
+        scene.start_until("changed").await;
+        let loss = scene.fail_power(seed).await;
+        let names = names(&scene);
+        for (name, content) in SAVED {
+            assert_eq!(names.get(name).map(String::as_str), Some(content), "seed {seed}");
+        }
+        if loss.names == CHANGES {
+            // Its name was saved by its own fsync.
+            let next = [("next", "new\n")];
+            assert_eq!(names, seen(&[&before[..], &SAVED, &next].concat()), "seed {seed}, {loss}");
+        }
+        assert_eq!(loss.names == 0, names.contains_key("made"), "seed {seed}: the last change is lost first");
+        lost.insert(loss.names);
+        scene.start_until("again").await;
+    }
+    assert!(lost.contains(&CHANGES) && lost.len() > 2, "any number of changes is lost: {lost:?}");
+}
+
+#[tokio::test]
+async fn names_are_never_lost_in_ordered_mode() {
+    for seed in 0..4 {
+        let Some(scene) = Scene::with_shell(Promises::Ordered, RENAMES).await else { return };
+        scene.start_until("changed").await;
+        assert_eq!(scene.fail_power(seed).await.names, 0);
+        let mut names = names(&scene);
+        assert!(names.remove("created").is_some(), "its content was not saved");
+        let after =
+            [("moved", "new\n"), ("cut", "lo"), ("elsewhere", "a directory"), ("made", "a directory")];
+        assert_eq!(names, seen(&[&after[..], &SAVED].concat()), "seed {seed}");
+    }
 }
 
 #[tokio::test]
 async fn nobody_else_sees_the_disk() {
-    let Some(scene) = Scene::with_shell("echo inside > file; echo ready; sleep 3600").await else { return };
+    let Some(scene) =
+        Scene::with_shell(Promises::Ordered, "echo inside > file; echo ready; sleep 3600").await
+    else {
+        return;
+    };
     scene.start_until("ready").await;
     let mounts = |pid: &str| fs::read_to_string(Path::new("/proc").join(pid).join("mountinfo")).unwrap();
     let name = scene.mount_point.to_str().unwrap();
@@ -194,4 +265,116 @@ async fn nobody_else_sees_the_disk() {
         "after the run it is there"
     );
     assert!(!scene.backing.exists());
+}
+
+/// Whether a path is a mount that this process sees.
+fn is_mounted(path: &Path) -> bool {
+    let name = format!(" {} ", path.display());
+    fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&name)
+}
+
+/// An ordinary user whose disk the helper mounts; `None`, said aloud, for everybody else.
+async fn with_helper(script: &str) -> Option<Scene> {
+    if rustix::process::geteuid().is_root() || !Path::new("/usr/bin/fusermount3").exists() {
+        println!("SKIPPED: fusermount3 is for ordinary users, where it is installed");
+        return None;
+    }
+    let scene = Scene::new().await?;
+    let script = format!("set -e; cd {}; {script}", scene.mount_point.display());
+    scene.ground.add_shell(&n(1), &script).await.unwrap();
+    let disk = Disk::new(scene.mount_point.clone(), scene.backing.clone(), Promises::Ordered);
+    scene.ground.processes.set_disk(&n(1), disk.mounted_by_helper());
+    Some(scene)
+}
+
+const HELPED: &str = "[ -e saved ] || { echo saved > saved; sync saved; echo at risk > risk; }; exec 3<saved; echo ready; sleep 3600";
+
+#[tokio::test]
+async fn disk_that_the_helper_mounted_loses_power_and_is_unmounted_at_the_end() {
+    let Some(scene) = with_helper(HELPED).await else { return };
+    scene.start_until("ready").await;
+    assert!(is_mounted(&scene.mount_point));
+    let loss = scene.fail_power(1).await;
+    assert_eq!(loss.pages + loss.kept, 1, "{loss}");
+    scene.start_until("ready").await;
+    scene.ground.processes.shutdown().await.unwrap();
+    assert!(!is_mounted(&scene.mount_point));
+    assert_eq!(fs::read_to_string(scene.mount_point.join("saved")).unwrap(), "saved\n");
+}
+
+#[tokio::test]
+async fn disk_that_the_helper_mounted_is_unmounted_when_the_guardian_is_killed() {
+    let Some(scene) = with_helper(HELPED).await else { return };
+    scene.start_until("ready").await;
+    let guardian = nemesis::process::identity(scene.ground.processes.guardian_pid()).unwrap();
+    assert!(guardian.signal(rustix::process::Signal::KILL));
+    eventually("it is not mounted", || !is_mounted(&scene.mount_point)).await;
+}
+
+/// An orchestrator of its own: starts a node on a disk that the helper mounted, says where, and waits to be killed.
+#[test]
+fn orchestrator_process() {
+    if !has_role("orchestrator") {
+        return;
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let Some(scene) = with_helper(HELPED).await else { return };
+        scene.start_until("ready").await;
+        assert!(is_mounted(&scene.mount_point));
+        println!("\nmounted at {}", scene.mount_point.display());
+        std::future::pending::<()>().await;
+    });
+}
+
+#[tokio::test]
+async fn disk_that_the_helper_mounted_is_unmounted_when_the_orchestrator_is_killed() {
+    let mut command = cluster::role_command("orchestrator_process", "orchestrator");
+    let mut orchestrator = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(orchestrator.stdout.take().unwrap()).lines();
+    let place =
+        lines.map_while(Result::ok).find_map(|line| line.strip_prefix("mounted at ").map(PathBuf::from));
+    let Some(place) = place else {
+        return assert!(orchestrator.wait().unwrap().success(), "it is skipped, or ready, or it failed");
+    };
+    orchestrator.kill().unwrap();
+    orchestrator.wait().unwrap();
+    eventually("it is not mounted", || !is_mounted(&place)).await;
+    fs::remove_dir_all(place.parent().unwrap()).unwrap();
+}
+
+/// Says how disks are mounted where it runs.
+#[test]
+fn doctor_process() {
+    if !has_role("doctor") {
+        return;
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    println!("\ndisks: {:?}", runtime.block_on(doctor::disks(guardian_command())));
+}
+
+/// The kernel gives nobody a user namespace who lives below a changed root, so an ordinary user there has none. Nobody else sees the
+/// mount that this takes.
+const WITHOUT_NAMESPACES: &str = "mount --rbind / \"$0/root\" && \
+    exec chroot --userspec=65534:65534 --groups= \"$0/root\" \"$0/test\" doctor_process --exact --nocapture";
+
+#[tokio::test]
+async fn helper_mounts_where_namespaces_are_forbidden() {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root || !Path::new("/usr/bin/fusermount3").exists() || Scene::new().await.is_none() {
+        return println!("SKIPPED: it takes root to forbid namespaces, and fusermount3 to do without");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    fs::create_dir(path.join("root")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::copy(std::env::current_exe().unwrap(), path.join("test")).unwrap();
+    fs::set_permissions(path.join("test"), fs::Permissions::from_mode(0o755)).unwrap();
+    let arguments = ["--mount", "--propagation", "private", "sh", "-c", WITHOUT_NAMESPACES];
+    let mut command = Command::new("unshare");
+    command.args(arguments).arg(path).env(cluster::ROLE, "doctor").env("TMPDIR", path);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("mounted one by fusermount3"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(path.to_str().unwrap()));
 }

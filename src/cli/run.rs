@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use checker::Expect;
-use nemesis::{Kind, Nemesis};
+use nemesis::{Kind, Nemesis, Promises};
 use targets::{Executable, Target};
 use workloads::Reads;
 
@@ -73,6 +73,10 @@ pub(super) struct Args {
     /// Whether faults take the majority: `never`, `at-most` (as chance has it) or `break` (whenever they can) [default: at-most]
     #[arg(long, value_name = "WHETHER")]
     quorum: Option<String>,
+    /// What disks keep through a power failure beyond what was fsynced: `ordered` (names, and files that replace others, as
+    /// ext4 does) or `strict` (nothing) [default: ordered]
+    #[arg(long, value_name = "PROMISES")]
+    disk: Option<String>,
     /// Only operations on these keys, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "KEYS")]
     keys: Vec<String>,
@@ -103,6 +107,7 @@ fn plan(args: Args) -> anyhow::Result<Plan> {
     upgrade(asks_for_upgrade, args.upgrade_to.is_some())?;
     operations(&*target, &nemeses)?;
     framing(&*target, &nemeses)?;
+    disk(args.disk.as_deref(), &nemeses)?;
     args.expect.parse::<Expect>().map_err(|e| usage(format!("--expect {}: {e}", args.expect)))?;
     reads(&args.read_consistency)?;
     if !(1..=NODE_LIMIT).contains(&args.nodes) {
@@ -136,6 +141,7 @@ fn plan(args: Args) -> anyhow::Result<Plan> {
         nemesis_interval: args.nemesis_interval,
         quiet: args.quiet,
         quorum: args.quorum,
+        disk: args.disk,
         schedule: Vec::new(),
         binary: args.binary,
         upgrade_to: args.upgrade_to,
@@ -193,6 +199,16 @@ fn framing(target: &dyn Target, nemeses: &[Nemesis]) -> anyhow::Result<()> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// Promises of disks, where there are disks.
+fn disk(promises: Option<&str>, nemeses: &[Nemesis]) -> anyhow::Result<()> {
+    let Some(promises) = promises else { return Ok(()) };
+    promises.parse::<Promises>().map_err(|error| usage(format!("--disk {error}")))?;
+    if nemeses.iter().any(|nemesis| nemesis.kind().needs_disks()) {
+        return Ok(());
+    }
+    Err(usage("--disk: only faults of disks use it; add one to --nemesis, such as `power`"))
 }
 
 fn reads(name: &str) -> anyhow::Result<()> {

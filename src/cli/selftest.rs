@@ -100,6 +100,7 @@ fn trial(args: &Args, mutant: Option<&str>, title: &str, faults: &str, seed: u64
         nemesis_interval: None,
         quiet: None,
         quorum: None,
+        disk: None,
         schedule: Vec::new(),
         binary: None,
         upgrade_to: None,

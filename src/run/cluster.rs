@@ -151,7 +151,7 @@ impl RunCluster {
                 let backing = self.paths.node(node).join("disk");
                 std::fs::create_dir(&backing)
                     .with_context(|| format!("cannot make {}", backing.display()))?;
-                self.processes.set_disk(node, Disk::new(launch.data.clone(), backing));
+                self.processes.set_disk(node, Disk::new(launch.data.clone(), backing, plan.disk()?));
             }
             if !self.clocks.is_empty() {
                 let given =

@@ -198,6 +198,7 @@ fn run_info(plan: &Plan, run_id: &str, plan_id: String) -> RunInfo {
         nemesis_interval: plan.nemesis_interval.clone(),
         quiet: plan.quiet.clone(),
         quorum: plan.quorum.clone(),
+        disk: plan.disk.clone(),
         expect: plan.expect.clone(),
         started_wall_ms: history::Clock::start().wall_origin_ms(),
         repro: String::new(),

@@ -100,6 +100,9 @@ impl Bench {
             jobs.push(("raft", "15s", "power,disk-error,slow-disk"));
             jobs.push(("etcd", "30s", "power,slow-disk"));
             jobs.push(("etcd", "20s", "disk-error,disk-full"));
+            jobs.push(("raft", "15s", "bit-flip"));
+            // Its database has no checksums.
+            jobs.push(("etcd", "25s", "bit-flip:wal$"));
         }
         for (target, limit, nemesis) in jobs {
             let arguments = ["run", target, "--nodes", "3", "--seed", "7", "--time-limit", limit];

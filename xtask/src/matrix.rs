@@ -11,10 +11,10 @@ use anyhow::{Context, ensure};
 use crate::acceptance;
 
 /// Faults that nobody asks for by chance, because they may convict the innocent, and those that a server does not offer.
-const LEFT_OUT: [&str; 1] = ["clock-monotonic"];
+const LEFT_OUT: [&str; 2] = ["clock-monotonic", "damage"];
 /// Where Debian puts it.
 const ETCD: &str = "/usr/bin/etcd";
-const NOT_OFFERED: [(&str, &[&str]); 2] = [("raft", &[]), ("etcd", &[])];
+const NOT_OFFERED: [(&str, &[&str]); 2] = [("raft", &[]), ("etcd", &["message", "bit-flip"])];
 /// How many nodes a cluster has.
 const SIZES: [&str; 2] = ["3", "5"];
 /// How many faults a mixture has.

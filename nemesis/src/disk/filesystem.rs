@@ -17,17 +17,19 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use fuser::{
     BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
     KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
     ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
-use rustix::fs::{AtFlags, FallocateFlags, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FallocateFlags, Gid, Mode, OFlags, Stat, Timestamps, Uid};
 
+use super::attributes::{attributes, kind, timestamp};
 use super::inodes::{Inode, Inodes, ROOT};
-use super::trouble::{Operation, Troubles};
+use super::journal::{Journal, Place};
+use super::trouble::{Operation, Subject, Troubles};
 
 /// How long the kernel may remember names and attributes. Nothing changes behind its back.
 const REMEMBERED: Duration = Duration::from_secs(3600);
@@ -57,15 +59,34 @@ impl DiskFilesystem {
     fn look_up(&self, parent: INodeNo, name: &OsStr) -> io::Result<FileAttr> {
         let directory = self.inodes.get(parent.0)?;
         let (_, stat) = self.inodes.look_up(&directory, name)?;
-        Ok(attributes(stat.st_ino, &stat))
+        Ok(self.attributes(stat.st_ino, &stat))
     }
 
     fn attributes_of(&self, number: INodeNo) -> io::Result<FileAttr> {
-        Ok(attributes(number.0, &self.inodes.get(number.0)?.stat()?))
+        Ok(self.attributes(number.0, &self.inodes.get(number.0)?.stat()?))
     }
 
-    /// Makes something in a directory and looks it up; a full disk has no room for names either.
+    fn attributes(&self, number: u64, stat: &Stat) -> FileAttr {
+        attributes(number, self.inodes.links(stat), stat)
+    }
+
+    /// Makes something new in a directory and looks it up.
     fn make(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        make: impl FnOnce(&Inode) -> io::Result<()>,
+    ) -> io::Result<FileAttr> {
+        let made = self.name(request, parent, name, make)?;
+        if let Some(journal) = self.inodes.journal() {
+            journal.made(Place::new(&self.inodes.get(parent.0)?, name))?;
+        }
+        Ok(made)
+    }
+
+    /// Gives something a name in a directory and looks it up; a full disk has no room for names either.
+    fn name(
         &self,
         request: &Request,
         parent: INodeNo,
@@ -85,27 +106,40 @@ impl DiskFilesystem {
         self.look_up(parent, name)
     }
 
-    fn resize(&self, inode: &Inode, length: u64) -> io::Result<()> {
+    fn resize(&self, inode: &Arc<Inode>, length: u64) -> io::Result<()> {
         let file = inode.file()?;
         let mut image = inode.image();
         let size = file.metadata()?.len();
         if length > size && self.troubles.is_full() {
             return Err(rustix::io::Errno::NOSPC.into());
         }
-        file.set_len(length)?;
-        if length < size {
-            image.shrunk(length);
-        } else {
-            image.extended(length);
+        match self.inodes.journal() {
+            Some(journal) if length < size => {
+                let truncation = image.truncated(file, size, length)?;
+                journal.truncated(inode, truncation)?;
+            }
+            Some(_) => image.grown(size),
+            None if length < size => image.shrunk(length),
+            None => image.extended(length),
         }
-        Ok(())
+        file.set_len(length)
     }
 
-    fn write_file(&self, inode: &Inode, offset: u64, mut data: &[u8]) -> io::Result<usize> {
+    /// Writes as much as there is space for. `may_be_short` says whether somebody is there who would write the rest.
+    fn write_file(
+        &self,
+        number: INodeNo,
+        offset: u64,
+        mut data: &[u8],
+        may_be_short: bool,
+    ) -> io::Result<usize> {
+        let inode = self.inodes.get(number.0)?;
+        let path = || self.inodes.path(&inode);
+        let subject = Subject { number: number.0, path: &path };
         let file = inode.file()?;
         let mut image = inode.image();
         let size = file.metadata()?.len();
-        if self.troubles.fails(Operation::Write) {
+        if self.troubles.fails(Operation::Write, &subject) {
             return Err(rustix::io::Errno::IO.into());
         }
         if self.troubles.is_thin_and_full() {
@@ -119,8 +153,12 @@ impl DiskFilesystem {
             }
             data = &data[..room.min(data.len())];
         }
+        if may_be_short {
+            data = &data[..self.troubles.shortened(data.len(), &subject)];
+        }
         image.before_change(file, size, offset, data.len() as u64)?;
         file.write_all_at(data, offset)?;
+        self.troubles.written(number.0);
         Ok(data.len())
     }
 
@@ -137,8 +175,13 @@ impl DiskFilesystem {
         if flags.intersects(FallocateFlags::PUNCH_HOLE | FallocateFlags::ZERO_RANGE) && offset < size {
             image.before_change(file, size, offset, length.min(size - offset))?;
         }
+        if self.inodes.journal().is_some() {
+            image.grown(size);
+        }
         rustix::fs::fallocate(file, flags, offset, length)?;
-        image.extended(file.metadata()?.len());
+        if self.inodes.journal().is_none() {
+            image.extended(file.metadata()?.len());
+        }
         Ok(())
     }
 
@@ -149,6 +192,10 @@ impl DiskFilesystem {
         flags: RenameFlags,
     ) -> io::Result<()> {
         let (old, new) = (self.inodes.get(from.0.0)?, self.inodes.get(to.0.0)?);
+        if let Some(journal) = self.inodes.journal() {
+            let flags = rustix::fs::RenameFlags::from_bits_retain(flags.bits());
+            return journal.rename(Place::new(&old, from.1), Place::new(&new, to.1), flags);
+        }
         let replaces = rustix::fs::statat(&*new, to.1, AtFlags::SYMLINK_NOFOLLOW).is_ok();
         let flags = rustix::fs::RenameFlags::from_bits_retain(flags.bits());
         rustix::fs::renameat_with(&*old, from.1, &*new, to.1, flags)?;
@@ -157,6 +204,38 @@ impl DiskFilesystem {
             inode.image().settle();
         }
         Ok(())
+    }
+
+    /// Saves a file or a directory in the time that it takes, and answers then.
+    fn save(&self, number: INodeNo, data_only: bool, reply: ReplyEmpty) {
+        let inode = match self.inodes.get(number.0) {
+            Ok(inode) => inode,
+            Err(error) => return reply.error(error.into()),
+        };
+        let sync = inode.image().begin_sync();
+        let mark = self.inodes.journal().map(Journal::mark);
+        let end = Instant::now() + self.troubles.delay();
+        let (troubles, inodes) = (Arc::clone(&self.troubles), Arc::clone(&self.inodes));
+        let finish = move || {
+            if !troubles.wait(end) {
+                return reply.error(Errno::EIO);
+            }
+            let path = || inodes.path(&inode);
+            let well = !troubles.fails(Operation::Sync, &Subject { number: number.0, path: &path });
+            let stat = match inode.stat() {
+                Ok(stat) => stat,
+                Err(error) => return reply.error(error.into()),
+            };
+            inode.image().end_sync(sync, well, u64::try_from(stat.st_size).unwrap_or_default());
+            if !well {
+                return reply.error(Errno::EIO);
+            }
+            if let (Some(journal), Some(mark)) = (inodes.journal(), mark) {
+                journal.save(stat.st_ino, mark, data_only);
+            }
+            reply.ok();
+        };
+        thread::spawn(finish);
     }
 
     fn list(&self, directory: &Inode) -> io::Result<Vec<Entry>> {
@@ -277,18 +356,16 @@ impl Filesystem for DiskFilesystem {
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let gone = self
-            .inodes
-            .get(parent.0)
-            .and_then(|directory| Ok(rustix::fs::unlinkat(&*directory, name, AtFlags::empty())?));
+        let directory = self.inodes.get(parent.0);
+        let gone = directory
+            .and_then(|directory| self.inodes.remove(Place::new(&directory, name), AtFlags::empty()));
         answer!(reply, gone, _done => reply.ok());
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let gone = self
-            .inodes
-            .get(parent.0)
-            .and_then(|directory| Ok(rustix::fs::unlinkat(&*directory, name, AtFlags::REMOVEDIR)?));
+        let directory = self.inodes.get(parent.0);
+        let gone = directory
+            .and_then(|directory| self.inodes.remove(Place::new(&directory, name), AtFlags::REMOVEDIR));
         answer!(reply, gone, _done => reply.ok());
     }
 
@@ -321,12 +398,18 @@ impl Filesystem for DiskFilesystem {
     }
 
     fn link(&self, request: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
-        let made = self.make(request, newparent, newname, |directory| {
-            let inode = self.inodes.get(ino.0)?;
-            let flags = AtFlags::SYMLINK_FOLLOW;
-            Ok(rustix::fs::linkat(rustix::fs::CWD, inode.path(), directory, newname, flags)?)
-        });
-        answer!(reply, made, attr => reply.entry(&REMEMBERED, &attr, Generation(0)));
+        let link = || -> io::Result<FileAttr> {
+            let linked = self.name(request, newparent, newname, |directory| {
+                let inode = self.inodes.get(ino.0)?;
+                let flags = AtFlags::SYMLINK_FOLLOW;
+                Ok(rustix::fs::linkat(rustix::fs::CWD, inode.path(), directory, newname, flags)?)
+            })?;
+            if let Some(journal) = self.inodes.journal() {
+                journal.linked(Place::new(&self.inodes.get(newparent.0)?, newname))?;
+            }
+            Ok(linked)
+        };
+        answer!(reply, link(), attr => reply.entry(&REMEMBERED, &attr, Generation(0)));
     }
 
     fn open(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -378,6 +461,7 @@ impl Filesystem for DiskFilesystem {
                 }
             }
             bytes.truncate(filled);
+            self.troubles.misread(ino.0, offset, &mut bytes);
             Ok(bytes)
         };
         answer!(reply, read(), bytes => reply.data(&bytes));
@@ -390,12 +474,14 @@ impl Filesystem for DiskFilesystem {
         _: FileHandle,
         offset: u64,
         data: &[u8],
-        _: WriteFlags,
+        flags: WriteFlags,
         _: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let written = self.inodes.get(ino.0).and_then(|inode| self.write_file(&inode, offset, data));
+        // What the kernel writes of a mapped page was asked for by nobody who waits.
+        let may_be_short = !flags.contains(WriteFlags::FUSE_WRITE_CACHE);
+        let written = self.write_file(ino, offset, data, may_be_short);
         answer!(reply, written, count => {
             reply.written(u32::try_from(count).expect("invariant: no more than was asked for"));
         });
@@ -405,39 +491,23 @@ impl Filesystem for DiskFilesystem {
         // Who is killed closes files, too; but nothing is written then.
         if let Ok(inode) = self.inodes.get(ino.0)
             && self.troubles.has_power()
+            && self.inodes.journal().is_none()
         {
             inode.image().closed();
         }
         reply.ok();
     }
 
-    fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        let inode = match self.inodes.get(ino.0) {
-            Ok(inode) => inode,
-            Err(error) => return reply.error(error.into()),
-        };
-        let sync = inode.image().begin_sync();
-        let end = Instant::now() + self.troubles.delay();
-        let troubles = Arc::clone(&self.troubles);
-        let finish = move || {
-            if !troubles.wait(end) {
-                return reply.error(Errno::EIO);
-            }
-            let well = !troubles.fails(Operation::Sync);
-            let mut image = inode.image();
-            match inode.stat() {
-                Ok(stat) => image.end_sync(sync, well, u64::try_from(stat.st_size).unwrap_or_default()),
-                Err(error) => return reply.error(error.into()),
-            }
-            drop(image);
-            if well { reply.ok() } else { reply.error(Errno::EIO) }
-        };
-        thread::spawn(finish);
+    fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, datasync: bool, reply: ReplyEmpty) {
+        self.save(ino, datasync, reply);
     }
 
-    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        // Names are on the disk at once.
-        reply.ok();
+    fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, datasync: bool, reply: ReplyEmpty) {
+        match self.inodes.journal() {
+            Some(_) => self.save(ino, datasync, reply),
+            // Names are on the disk at once.
+            None => reply.ok(),
+        }
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -497,56 +567,5 @@ impl Filesystem for DiskFilesystem {
     ) {
         let done = self.inodes.get(ino.0).and_then(|inode| self.allocate(&inode, offset, length, mode));
         answer!(reply, done, _done => reply.ok());
-    }
-}
-
-fn attributes(number: u64, stat: &Stat) -> FileAttr {
-    let time = |seconds: i64, nanos: i64| {
-        let seconds = u64::try_from(seconds).unwrap_or_default();
-        UNIX_EPOCH + Duration::new(seconds, u32::try_from(nanos).unwrap_or_default())
-    };
-    FileAttr {
-        ino: INodeNo(number),
-        size: u64::try_from(stat.st_size).unwrap_or_default(),
-        blocks: u64::try_from(stat.st_blocks).unwrap_or_default(),
-        atime: time(stat.st_atime, i64::try_from(stat.st_atime_nsec).unwrap_or_default()),
-        mtime: time(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or_default()),
-        ctime: time(stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or_default()),
-        crtime: UNIX_EPOCH,
-        kind: kind(rustix::fs::FileType::from_raw_mode(stat.st_mode)),
-        perm: u16::try_from(stat.st_mode & 0o7777).unwrap_or_default(),
-        nlink: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX),
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        rdev: u32::try_from(stat.st_rdev).unwrap_or_default(),
-        blksize: u32::try_from(stat.st_blksize).unwrap_or_default(),
-        flags: 0,
-    }
-}
-
-fn kind(kind: rustix::fs::FileType) -> FileType {
-    match kind {
-        rustix::fs::FileType::Directory => FileType::Directory,
-        rustix::fs::FileType::Symlink => FileType::Symlink,
-        rustix::fs::FileType::Fifo => FileType::NamedPipe,
-        rustix::fs::FileType::Socket => FileType::Socket,
-        rustix::fs::FileType::CharacterDevice => FileType::CharDevice,
-        rustix::fs::FileType::BlockDevice => FileType::BlockDevice,
-        _ => FileType::RegularFile,
-    }
-}
-
-fn timestamp(time: Option<TimeOrNow>) -> Timespec {
-    let special = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
-    match time {
-        None => special(rustix::fs::UTIME_OMIT),
-        Some(TimeOrNow::Now) => special(rustix::fs::UTIME_NOW),
-        Some(TimeOrNow::SpecificTime(time)) => {
-            let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-            Timespec {
-                tv_sec: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: i64::from(since.subsec_nanos()),
-            }
-        }
     }
 }

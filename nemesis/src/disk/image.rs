@@ -16,16 +16,17 @@ use std::io;
 use std::ops::AddAssign;
 use std::os::unix::fs::FileExt;
 
+use super::ages::Ages;
 use crate::dice::Dice;
 
 /// What a kernel writes at once.
-const PAGE_BYTES: u64 = 4096;
+pub(super) const PAGE_BYTES: u64 = 4096;
 /// What a disk writes at once.
 const SECTOR_BYTES: usize = 512;
 
 /// A page as it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Page {
+pub(super) enum Page {
     /// Zeroes, a hole, or beyond the end.
     Zero,
     Bytes(Box<[u8]>),
@@ -51,6 +52,14 @@ pub(super) struct Image {
     number: u64,
     /// It was cut to nothing and not closed since.
     emptied: bool,
+    ages: Ages,
+}
+
+/// The layer that begins where a file was cut shorter, and the length that it got.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Truncation {
+    number: u64,
+    length: u64,
 }
 
 /// The layers that an fsync is about.
@@ -68,24 +77,29 @@ pub struct Loss {
     pub kept: u64,
     /// By how much files are shorter.
     pub bytes: u64,
+    /// Names that were made, removed or moved, and files that were cut shorter, and are as before.
+    pub names: u64,
 }
 
 impl Loss {
     /// Whether anything is gone.
     pub fn is_none(&self) -> bool {
-        self.pages + self.bytes == 0
+        self.pages + self.bytes + self.names == 0
     }
 }
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { files, pages, kept, bytes } = self;
+        let Self { files, pages, kept, bytes, names } = self;
         if self.is_none() && *kept == 0 {
             return f.write_str("nothing was at risk");
         }
         write!(f, "{pages} unsaved pages of {files} files are gone and {kept} are there")?;
         if *bytes > 0 {
             write!(f, ", {bytes} bytes shorter")?;
+        }
+        if *names > 0 {
+            write!(f, ", {names} changes of names and lengths are undone")?;
         }
         Ok(())
     }
@@ -97,6 +111,7 @@ impl AddAssign for Loss {
         self.pages += other.pages;
         self.kept += other.kept;
         self.bytes += other.bytes;
+        self.names += other.names;
     }
 }
 
@@ -115,6 +130,35 @@ impl Image {
     /// Whether a power failure would leave the file as it is.
     pub(super) fn is_clean(&self) -> bool {
         self.layers.is_empty()
+    }
+
+    /// Whether nothing is known of it that its backing file does not say.
+    pub(super) fn is_blank(&self) -> bool {
+        self.is_clean() && !self.ages.is_known()
+    }
+
+    /// Whether pages can be settled at all.
+    pub(super) fn has_settled(&self) -> bool {
+        self.ages.is_known()
+    }
+
+    /// Whether a page is on the disk as it is seen, and not what was saved last.
+    pub(super) fn is_settled(&self, page: u64) -> bool {
+        self.ages.is_settled(page) && !self.is_at_risk(page)
+    }
+
+    /// What settled pages held before they were saved last.
+    pub(super) fn settled_before(&self) -> impl Iterator<Item = (u64, &Page)> {
+        self.ages.before().filter(|(page, _)| self.is_settled(*page))
+    }
+
+    /// Whether nobody changed a page since the disk was mounted.
+    pub(super) fn is_untouched(&self, page: u64) -> bool {
+        !self.ages.was_saved(page) && !self.is_at_risk(page)
+    }
+
+    fn is_at_risk(&self, page: u64) -> bool {
+        self.layers.iter().any(|layer| layer.pages.contains_key(&page))
     }
 
     /// To be called before `length` bytes at `offset` change, with the present size of the file.
@@ -138,18 +182,51 @@ impl Image {
     /// To be called before the file is cut to `length`, when a disk that follows ext4 remembers that at once.
     pub(super) fn shrunk(&mut self, length: u64) {
         self.emptied |= length == 0;
-        for layer in &mut self.layers {
-            layer.size = layer.size.min(length);
-            layer.pages.split_off(&length.div_ceil(PAGE_BYTES));
-            if let Some(Page::Bytes(bytes)) = layer.pages.get_mut(&(length / PAGE_BYTES)) {
-                bytes[in_page(length)..].fill(0);
-            }
-        }
+        self.layers.iter_mut().for_each(|layer| _ = layer.shrink(length));
+        self.ages.shrink(length / PAGE_BYTES);
     }
 
     /// To be called when the file was made longer without writing, when a disk that follows ext4 remembers that at once.
     pub(super) fn extended(&mut self, length: u64) {
         self.layers.iter_mut().for_each(|layer| layer.size = layer.size.max(length));
+    }
+
+    /// To be called before the file is cut to `length`, when only an fsync saves that. Nothing of it may be lost that a
+    /// failure before it could not take.
+    pub(super) fn truncated(&mut self, file: &File, size: u64, length: u64) -> io::Result<Truncation> {
+        self.number += 1;
+        self.before_change(file, size, length, size - length)?;
+        self.ages.shrink(length / PAGE_BYTES);
+        Ok(Truncation { number: self.number, length })
+    }
+
+    /// To be called before the file is made longer without writing, when only an fsync saves that.
+    pub(super) fn grown(&mut self, size: u64) {
+        self.present_layer(size);
+    }
+
+    /// It is on the disk that the file was cut shorter.
+    pub(super) fn keep_truncation(&mut self, truncation: Truncation) {
+        let Truncation { number, length } = truncation;
+        for layer in self.layers.iter_mut().filter(|layer| layer.number <= number) {
+            let beyond = layer.shrink(length);
+            if layer.number == number {
+                // Whatever was written there since was zero before.
+                layer.pages.extend(beyond.into_keys().map(|page| (page, Page::Zero)));
+            }
+        }
+    }
+
+    /// It is not, nor is anything that was written since.
+    pub(super) fn undo_truncation(&mut self, file: &File, truncation: Truncation) -> io::Result<()> {
+        let since = self.layers.partition_point(|layer| layer.number < truncation.number);
+        for layer in self.layers.drain(since..).rev() {
+            for (page, before) in &layer.pages {
+                file.write_all_at(&before.bytes(), page * PAGE_BYTES)?;
+            }
+            file.set_len(layer.size)?;
+        }
+        Ok(())
     }
 
     /// The file was closed. ext4 writes a file that was emptied and closed, for programs that replace files like this.
@@ -161,7 +238,8 @@ impl Image {
 
     /// Everything is on the disk.
     pub(super) fn settle(&mut self) {
-        self.layers.clear();
+        let layers = std::mem::take(&mut self.layers);
+        self.ages.save(layers.into_iter().flat_map(|layer| layer.pages));
     }
 
     /// Who met a failed fsync is gone: what was not saved then is saved by the next fsync. A server that starts again reads it
@@ -193,7 +271,10 @@ impl Image {
                 written.extend(layer.pages.keys().copied());
             }
         }
-        self.layers.retain(|layer| layer.number >= sync.0 || (layer.lost && !layer.pages.is_empty()));
+        let covered = self.layers.drain(..covered).collect::<Vec<_>>();
+        let (lost, saved): (Vec<_>, Vec<_>) = covered.into_iter().partition(|layer| layer.lost);
+        self.ages.save(saved.into_iter().flat_map(|layer| layer.pages));
+        self.layers.splice(..0, lost.into_iter().filter(|layer| !layer.pages.is_empty()));
     }
 
     /// The power failed: makes the backing file one of those that can be on the disk.
@@ -210,6 +291,9 @@ impl Image {
             let lost = layers.iter().any(|layer| layer.lost && layer.pages.contains_key(&page));
             let versions: Vec<&Page> =
                 layers.iter().filter_map(|layer| layer.pages.get(&page)).chain([&present]).collect();
+            if versions.iter().all(|version| **version == present) {
+                continue;
+            }
             let left = if lost { versions[0].clone() } else { progress.left(page, &versions, dice) };
             if left != *versions[0] {
                 size = size.max(before.min((page + 1) * PAGE_BYTES));
@@ -236,8 +320,20 @@ impl Image {
     }
 }
 
+impl Layer {
+    /// The file was no longer than this at its beginning. Returns the pages beyond.
+    fn shrink(&mut self, length: u64) -> BTreeMap<u64, Page> {
+        self.size = self.size.min(length);
+        let beyond = self.pages.split_off(&length.div_ceil(PAGE_BYTES));
+        if let Some(Page::Bytes(bytes)) = self.pages.get_mut(&(length / PAGE_BYTES)) {
+            bytes[in_page(length)..].fill(0);
+        }
+        beyond
+    }
+}
+
 impl Page {
-    fn read(file: &File, size: u64, page: u64) -> io::Result<Self> {
+    pub(super) fn read(file: &File, size: u64, page: u64) -> io::Result<Self> {
         let begin = page * PAGE_BYTES;
         let present = size.saturating_sub(begin).min(PAGE_BYTES);
         let mut bytes = vec![0; in_page_length()];
@@ -255,7 +351,7 @@ impl Page {
         if bytes.iter().all(|&byte| byte == 0) { Self::Zero } else { Self::Bytes(bytes.into()) }
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub(super) fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Zero => vec![0; in_page_length()],
             Self::Bytes(bytes) => bytes.to_vec(),

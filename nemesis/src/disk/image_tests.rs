@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use super::{Image, Loss, PAGE_BYTES, SECTOR_BYTES};
+use super::{Image, Loss, PAGE_BYTES, SECTOR_BYTES, Truncation};
 use crate::dice::Dice;
 
 /// A file, its image, and all states that it had since the last fsync, the saved one first.
@@ -54,6 +54,19 @@ impl Written {
         }
     }
 
+    /// Cuts the file shorter, which only an fsync saves.
+    fn truncate(&mut self, length: u64) -> Truncation {
+        let truncation = self.image.truncated(&self.file, self.size(), length).unwrap();
+        self.file.set_len(length).unwrap();
+        truncation
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(self.size()).unwrap()];
+        self.file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    }
+
     fn sync(&mut self) {
         let sync = self.image.begin_sync();
         self.image.end_sync(sync, true, self.size());
@@ -62,9 +75,7 @@ impl Written {
 
     fn cut(&mut self, seed: u64) -> (Loss, Vec<u8>) {
         let loss = self.image.cut(&self.file, &mut Dice::new(seed)).unwrap();
-        let mut left = vec![0; usize::try_from(self.size()).unwrap()];
-        self.file.read_exact_at(&mut left, 0).unwrap();
-        (loss, left)
+        (loss, self.bytes())
     }
 }
 
@@ -188,4 +199,65 @@ fn zero_pages_cost_no_memory() {
     let layer = &written.image.layers[0];
     assert_eq!(layer.pages.len(), (64 << 20) / 4096);
     assert!(layer.pages.values().all(|page| *page == super::Page::Zero));
+}
+
+/// A file of three pages, of which the second was written since the last fsync, and that was cut to a few bytes and
+/// written then.
+fn truncated() -> (Written, Truncation, Vec<u8>) {
+    let page = usize::try_from(PAGE_BYTES).unwrap();
+    let mut written = Written::new();
+    written.write(0, &vec![1; 3 * page]);
+    written.sync();
+    written.write(page, &vec![2; page]);
+    let before = written.bytes();
+    let truncation = written.truncate(100);
+    written.write(50, &vec![3; 2 * page]);
+    (written, truncation, before)
+}
+
+#[test]
+fn truncation_that_is_undone_brings_back_everything_that_was_there() {
+    let (mut written, truncation, before) = truncated();
+    written.image.undo_truncation(&written.file, truncation).unwrap();
+    assert_eq!(written.bytes(), before);
+    for seed in 0..20 {
+        let (_, left) = written.cut(seed);
+        assert_eq!(left.len(), before.len());
+        assert!(left.iter().zip(&before).all(|(left, before)| left == before || (*left, *before) == (1, 2)));
+    }
+}
+
+#[test]
+fn truncation_that_is_kept_leaves_nothing_of_what_was_cut_off() {
+    for seed in 0..50 {
+        let (mut written, truncation, _) = truncated();
+        written.image.keep_truncation(truncation);
+        let (_, left) = written.cut(seed);
+        assert!(left.len() >= 100, "seed {seed}");
+        assert_eq!(left[..50], [1; 50], "seed {seed}");
+        assert!(left[50..100].iter().all(|byte| [1, 3].contains(byte)), "seed {seed}");
+        assert!(left[100..].iter().all(|byte| [0, 3].contains(byte)), "seed {seed}");
+    }
+}
+
+#[test]
+fn page_is_settled_when_later_fsyncs_have_left_it_alone() {
+    let page = usize::try_from(PAGE_BYTES).unwrap();
+    let mut written = Written::new();
+    let settled = |written: &Written| (0..4).map(|page| written.image.is_settled(page)).collect::<Vec<_>>();
+    written.write(0, b"first");
+    written.sync();
+    written.write(3, b"st record");
+    written.sync();
+    written.write(page, b"second");
+    written.sync();
+    assert_eq!(settled(&written)[..2], [false, false]);
+    written.write(2 * page, b"third");
+    written.sync();
+    assert_eq!(settled(&written)[..3], [true, false, false]);
+    let before: Vec<_> =
+        written.image.settled_before().map(|(page, before)| (page, before.bytes())).collect();
+    assert_eq!((before.len(), before[0].0, &before[0].1[..6]), (1, 0, &b"first\0"[..]));
+    written.write(0, b"again");
+    assert_eq!(settled(&written)[..3], [false, false, false], "it is at risk");
 }

@@ -1,11 +1,11 @@
 //! The files below a backing directory, by inode.
 //!
 //! Each is held by a descriptor that follows it through renames and keeps it after it is unlinked, until the kernel
-//! forgets it and nothing of it is left that a power failure could take.
+//! forgets it and nothing is known of it that its backing file does not say.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 
 use super::image::Image;
+use super::journal::{Journal, Place};
 
 /// The number of the directory that everything is below of.
 pub(super) const ROOT: u64 = 1;
@@ -79,14 +80,37 @@ pub(super) struct Inodes {
     root: Arc<Inode>,
     device: u64,
     known: Mutex<HashMap<u64, Known>>,
+    /// In strict mode: what only an fsync of a directory saves.
+    journal: Option<Journal>,
 }
 
 impl Inodes {
-    pub(super) fn open(directory: &Path) -> io::Result<Self> {
+    /// `graves` is where removed files are kept in strict mode.
+    pub(super) fn open(directory: &Path, graves: Option<&Path>) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = Inode::new(rustix::fs::open(directory, flags, Mode::empty())?);
         let device = root.stat()?.st_dev;
-        Ok(Self { root, device, known: Mutex::default() })
+        let journal = graves.map(Journal::open).transpose()?;
+        Ok(Self { root, device, known: Mutex::default(), journal })
+    }
+
+    /// What only an fsync of a directory saves, in strict mode.
+    pub(super) fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
+    }
+
+    /// Removes a name.
+    pub(super) fn remove(&self, place: Place, flags: AtFlags) -> io::Result<()> {
+        match &self.journal {
+            Some(journal) => journal.remove(place, flags),
+            None => Ok(rustix::fs::unlinkat(&*place.directory, &place.name, flags)?),
+        }
+    }
+
+    /// How many names an inode has, for whoever looks at it.
+    pub(super) fn links(&self, stat: &Stat) -> u64 {
+        let graves = self.journal.as_ref().map_or(0, |journal| journal.graves_of(stat.st_ino));
+        stat.st_nlink.saturating_sub(graves)
     }
 
     /// What a number means.
@@ -118,12 +142,30 @@ impl Inodes {
         self.lock().get(&stat.st_ino).map(|known| Arc::clone(&known.inode))
     }
 
+    /// The inode of a number, if it was ever told of.
+    pub(super) fn known_number(&self, number: u64) -> Option<Arc<Inode>> {
+        self.lock().get(&number).map(|known| Arc::clone(&known.inode))
+    }
+
+    /// Where the root is, for this process.
+    pub(super) fn root_path(&self) -> PathBuf {
+        self.root.path()
+    }
+
+    /// The present path of an inode, from the root; `None` when it has none.
+    pub(super) fn path(&self, inode: &Inode) -> Option<PathBuf> {
+        let (root, path) = (fs::read_link(self.root.path()).ok()?, fs::read_link(inode.path()).ok()?);
+        let path = path.strip_prefix(root).ok()?.to_owned();
+        let there = rustix::fs::statat(&*self.root, &path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        (there.st_ino == inode.stat().ok()?.st_ino).then_some(path)
+    }
+
     /// The kernel has forgotten a number so many times. What a power failure could change is kept.
     pub(super) fn forget(&self, number: u64, times: u64) {
         let mut known = self.lock();
         let Some(entry) = known.get_mut(&number) else { return };
         entry.lookups = entry.lookups.saturating_sub(times);
-        if entry.lookups == 0 && (entry.inode.image().is_clean() || is_unlinked(&entry.inode)) {
+        if entry.lookups == 0 && (entry.inode.image().is_blank() || is_unlinked(&entry.inode)) {
             known.remove(&number);
         }
     }

@@ -1,12 +1,16 @@
-//! What a disk does wrong while faults stand: errors, no space, slow fsyncs. Reads are not among it: most are answered from
-//! the kernel's memory, as on any machine.
+//! What a disk does wrong while faults stand: errors, no space, slow fsyncs, wrong bytes. Most reads are answered from the
+//! kernel's memory, as on any machine, so wrong bytes show after the disk was mounted again.
 
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 #[cfg(test)]
 use std::thread;
 use std::time::{Duration, Instant};
 
+use regex_lite::Regex;
+
+use super::corruption::Corruption;
 use crate::dice::Dice;
 use crate::links::FaultId;
 
@@ -15,7 +19,7 @@ use crate::links::FaultId;
 const SYNC_SECONDS: (f64, f64) = (0.000_5, 0.005);
 
 /// One thing that a disk does wrong.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Trouble {
     /// Some fsyncs or writes end with `EIO`.
     Errors {
@@ -23,6 +27,15 @@ pub(crate) enum Trouble {
         of: Operation,
         /// One in so many.
         one_in: usize,
+        /// Of which files.
+        files: Files,
+    },
+    /// Some writes write less than was asked for, as they may.
+    ShortWrites {
+        /// One in so many.
+        one_in: usize,
+        /// Of which files.
+        files: Files,
     },
     /// Whatever needs space ends with `ENOSPC`; a write of which a part lies within the file is short.
     Full {
@@ -36,6 +49,48 @@ pub(crate) enum Trouble {
         /// At most.
         high: Duration,
     },
+    /// A page is not what was written.
+    Corrupt {
+        /// Which, and what it is instead.
+        corruption: Arc<Corruption>,
+        /// One in so many reads of it is wrong, if reads are.
+        one_in: usize,
+    },
+}
+
+/// Which files a trouble is about. A canary's is always among them.
+#[derive(Debug, Clone)]
+pub(crate) enum Files {
+    /// All.
+    All,
+    /// Those whose path, from the root of the disk, matches.
+    Matching(Regex),
+    /// The one that was written last when the trouble began; all while none was.
+    WrittenLast(Option<u64>),
+}
+
+/// What canaries write to.
+pub(crate) const CANARY_FILE: &str = ".shakedown-canary";
+
+/// A file that an operation is about.
+pub(super) struct Subject<'a> {
+    pub(super) number: u64,
+    /// Where it is, from the root of the disk; asked for only when it matters.
+    pub(super) path: &'a dyn Fn() -> Option<PathBuf>,
+}
+
+impl Files {
+    fn have(&self, subject: &Subject<'_>) -> bool {
+        let is_named = |test: &dyn Fn(&str) -> bool| {
+            let path = (subject.path)().unwrap_or_default();
+            path == Path::new(CANARY_FILE) || test(&path.to_string_lossy())
+        };
+        match self {
+            Self::All | Self::WrittenLast(None) => true,
+            Self::Matching(pattern) => is_named(&|path| pattern.is_match(path)),
+            Self::WrittenLast(Some(number)) => subject.number == *number || is_named(&|_| false),
+        }
+    }
 }
 
 /// What can end with an error.
@@ -85,11 +140,13 @@ struct State {
     pace: Pace,
     /// How long an fsync takes when nothing is wrong is drawn from this.
     dice: Dice,
+    /// Which file was written last.
+    written_last: Option<u64>,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { standing: BTreeMap::new(), pace: Pace::default(), dice: Dice::new(0) }
+        Self { standing: BTreeMap::new(), pace: Pace::default(), dice: Dice::new(0), written_last: None }
     }
 }
 
@@ -102,8 +159,14 @@ pub(crate) struct Troubles {
 
 impl Troubles {
     /// From now on this is wrong.
-    pub(crate) fn begin(&self, fault: FaultId, trouble: Trouble, seed: u64) {
-        self.lock().standing.insert(fault, Standing { trouble, dice: Dice::new(seed), hits: 0 });
+    pub(crate) fn begin(&self, fault: FaultId, mut trouble: Trouble, seed: u64) {
+        let mut state = self.lock();
+        if let Trouble::Errors { files, .. } | Trouble::ShortWrites { files, .. } = &mut trouble
+            && let Files::WrittenLast(number) = files
+        {
+            *number = state.written_last;
+        }
+        state.standing.insert(fault, Standing { trouble, dice: Dice::new(seed), hits: 0 });
     }
 
     /// From now on it is not; says how often it was met.
@@ -124,11 +187,32 @@ impl Troubles {
     }
 
     /// Whether this operation ends with `EIO`.
-    pub(super) fn fails(&self, operation: Operation) -> bool {
+    pub(super) fn fails(&self, operation: Operation, subject: &Subject<'_>) -> bool {
         self.meet(|trouble, dice| match trouble {
-            Trouble::Errors { of, one_in } => of == operation && dice.one_in(one_in),
-            Trouble::Full { .. } | Trouble::SlowSync { .. } => false,
+            Trouble::Errors { of, one_in, files } => {
+                *of == operation && files.have(subject) && dice.one_in(*one_in)
+            }
+            _ => false,
         })
+    }
+
+    /// How much of a write is done: something.
+    pub(super) fn shortened(&self, length: usize, subject: &Subject<'_>) -> usize {
+        let mut left = length;
+        self.meet(|trouble, dice| match trouble {
+            Trouble::ShortWrites { one_in, files } => {
+                let is_short = left > 1 && files.have(subject) && dice.one_in(*one_in);
+                left = if is_short { 1 + dice.below(left - 1) } else { left };
+                is_short
+            }
+            _ => false,
+        });
+        left
+    }
+
+    /// A file was written.
+    pub(super) fn written(&self, number: u64) {
+        self.lock().written_last = Some(number);
     }
 
     /// Whether there is no space left.
@@ -143,7 +227,17 @@ impl Troubles {
 
     /// Whether there is no space left to write again what was written before.
     pub(super) fn is_thin_and_full(&self) -> bool {
-        self.meet(|trouble, _| trouble == Trouble::Full { thin: true })
+        self.meet(|trouble, _| matches!(trouble, Trouble::Full { thin: true }))
+    }
+
+    /// Makes what was read of a file wrong.
+    pub(super) fn misread(&self, inode: u64, offset: u64, bytes: &mut [u8]) {
+        self.meet(|trouble, dice| match trouble {
+            Trouble::Corrupt { corruption, one_in } => {
+                dice.one_in(*one_in) && corruption.misread(inode, offset, bytes)
+            }
+            _ => false,
+        });
     }
 
     /// How long this fsync takes.
@@ -178,10 +272,10 @@ impl Troubles {
     }
 
     /// Asks everything that stands, and counts what was met.
-    fn meet(&self, mut met: impl FnMut(Trouble, &mut Dice) -> bool) -> bool {
+    fn meet(&self, mut met: impl FnMut(&Trouble, &mut Dice) -> bool) -> bool {
         let mut any = false;
         for standing in self.lock().standing.values_mut() {
-            if met(standing.trouble, &mut standing.dice) {
+            if met(&standing.trouble, &mut standing.dice) {
                 standing.hits += 1;
                 any = true;
             }
@@ -217,11 +311,29 @@ mod tests {
     #[test]
     fn rates_are_kept_and_what_is_met_is_counted() {
         let troubles = Troubles::default();
-        troubles.begin(FaultId(1), Trouble::Errors { of: Operation::Sync, one_in: 4 }, 7);
-        let failed = (0..1000).filter(|_| troubles.fails(Operation::Sync)).count();
+        let fails = |of| troubles.fails(of, &Subject { number: 1, path: &|| None });
+        let trouble = Trouble::Errors { of: Operation::Sync, one_in: 4, files: Files::All };
+        troubles.begin(FaultId(1), trouble, 7);
+        let failed = (0..1000).filter(|_| fails(Operation::Sync)).count();
         assert!((180..320).contains(&failed), "{failed}");
-        assert!(!troubles.fails(Operation::Write));
+        assert!(!fails(Operation::Write));
         assert_eq!(troubles.end(FaultId(1)), Some(failed as u64));
-        assert!(!troubles.fails(Operation::Sync));
+        assert!(!fails(Operation::Sync));
+    }
+
+    #[test]
+    fn only_chosen_files_and_those_of_canaries_have_trouble() {
+        let troubles = Troubles::default();
+        troubles.written(1);
+        let met = |number, path: &str| {
+            let path = || Some(PathBuf::from(path));
+            troubles.shortened(100, &Subject { number, path: &path }) < 100
+        };
+        let begin = |files| troubles.begin(FaultId(1), Trouble::ShortWrites { one_in: 1, files }, 7);
+        begin(Files::Matching(Regex::new("^log/").unwrap()));
+        assert!(met(1, "log/1") && met(2, CANARY_FILE) && !met(1, "data/log/1"));
+        begin(Files::WrittenLast(None));
+        troubles.written(2);
+        assert!(met(1, "a") && !met(2, "b") && met(3, CANARY_FILE));
     }
 }

@@ -17,6 +17,7 @@
 //! see the pids that the orchestrator sees.
 
 mod following;
+mod helper;
 mod mounts;
 mod orphans;
 mod server;
@@ -38,7 +39,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 pub use server::serve;
-pub use wire::{Account, Executable, ExitStatus, NodeCommand, NodeSignal};
+pub use wire::{Account, Executable, ExitStatus, Mounter, NodeCommand, NodeSignal};
 
 use crate::process::Identity;
 use session::{Order, Session};
@@ -173,16 +174,18 @@ impl Guardian {
         }
     }
 
-    /// Mounts a file system that only the guardian and its nodes see, and returns the device on which it is to be served.
+    /// Mounts a file system, and returns the device on which it is to be served, and who mounted it: the guardian, so that
+    /// only it and its nodes see it, or the helper if that is not possible, or wanted.
     ///
     /// # Errors
     /// When the machine does not allow it.
-    pub async fn mount(&self, target: &Path) -> Result<OwnedFd, GuardianError> {
+    pub async fn mount(&self, target: &Path, by_helper: bool) -> Result<(OwnedFd, Mounter), GuardianError> {
         let descriptors = self.descriptors.lock().await;
-        match self.ask(Request::Mount { target: target.to_owned() }).await? {
+        match self.ask(Request::Mount { target: target.to_owned(), by_helper }).await? {
             // It was sent before the answer, so nothing waits here.
-            Done::Mounted => {
-                mounts::receive(&descriptors).map_err(|error| GuardianError::Refused(error.to_string()))
+            Done::Mounted { by, .. } => {
+                let device = mounts::receive(&descriptors);
+                Ok((device.map_err(|error| GuardianError::Refused(error.to_string()))?, by))
             }
             other => unreachable!("invariant: the guardian answers what was asked, not {other:?}"),
         }

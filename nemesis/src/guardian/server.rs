@@ -174,7 +174,7 @@ impl Server {
             Request::Open { path } => self.open(&path),
             Request::Spawn { node, command } => self.spawn(node, command),
             Request::Signal { node, signal } => self.signal(&node, signal),
-            Request::Mount { target } => self.mounts.mount(&target).map(|()| Done::Mounted),
+            Request::Mount { target, by_helper } => self.mounts.mount(&target, by_helper),
             Request::Unmount { target } => self.mounts.unmount(&target).map(|()| Done::Unmounted),
         }
     }
@@ -327,6 +327,7 @@ impl Server {
             std::thread::sleep(REMAINS_INTERVAL);
         }
         kill_descendants();
+        self.mounts.end();
         for id in self.nodes.keys().cloned().collect::<Vec<_>>() {
             self.report_end(id);
         }

@@ -3,17 +3,19 @@
 //! It is the only one that reads and writes it, so answers and events reach the run in the order in which the guardian
 //! sent them. It ends when the guardian has ended and nothing below it is left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
 
-use super::GuardianEvent;
 use super::orphans::{self, Registration};
-use super::wire::{Call, Done, Message, Request};
+use super::wire::{Call, Done, Message, Mounter, Request};
+use super::{GuardianEvent, helper};
 
 type Answer = oneshot::Sender<Result<Done, String>>;
 
@@ -31,6 +33,8 @@ pub(super) struct Session {
     events: mpsc::Sender<GuardianEvent>,
     waiting: BTreeMap<u64, Answer>,
     next_number: u64,
+    /// What everybody sees, and the guardian unmounts unless it is killed.
+    visible: BTreeSet<PathBuf>,
 }
 
 impl Session {
@@ -48,6 +52,7 @@ impl Session {
             events,
             waiting: BTreeMap::new(),
             next_number: 0,
+            visible: BTreeSet::new(),
         }
     }
 
@@ -62,6 +67,9 @@ impl Session {
         let status = child.wait().await;
         drop(registration);
         let killed = orphans::kill_orphans().await;
+        let visible = self.visible;
+        // The task of a blocking function ends with it.
+        let _ = spawn_blocking(move || visible.iter().for_each(|target| helper::detach(target))).await;
         if !asked_for {
             let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
             let why = complaint.map(|complaint| format!(", {complaint}")).unwrap_or_default();
@@ -109,6 +117,9 @@ impl Session {
     async fn hear(&mut self, message: Message) {
         let event = match message {
             Message::Reply { number, result } => {
+                if let Ok(Done::Mounted { target, by: Mounter::Helper }) = &result {
+                    self.visible.insert(target.clone());
+                }
                 let spawned = match &result {
                     Ok(Done::Spawned { node, identity }) => {
                         Some(GuardianEvent::Spawned { node: node.clone(), identity: *identity })

@@ -123,6 +123,16 @@ impl fmt::Display for ExitStatus {
     }
 }
 
+/// Who mounts the disks of nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mounter {
+    /// The guardian, in a mount namespace of its own that only the nodes share.
+    Guardian,
+    /// `fusermount3`, where everybody sees the mount.
+    Helper,
+}
+
 /// A numbered request.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Call {
@@ -141,7 +151,7 @@ pub(super) enum Request {
     /// Signal the whole tree of a node.
     Signal { node: NodeId, signal: NodeSignal },
     /// Mount a file system that the orchestrator will serve.
-    Mount { target: PathBuf },
+    Mount { target: PathBuf, by_helper: bool },
     /// Unmount it.
     Unmount { target: PathBuf },
 }
@@ -167,7 +177,7 @@ pub(super) enum Done {
     /// So many processes got the signal.
     Signalled { processes: usize },
     /// It is mounted, and the device was sent.
-    Mounted,
+    Mounted { target: PathBuf, by: Mounter },
     /// It is not mounted any more.
     Unmounted,
 }

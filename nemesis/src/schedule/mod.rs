@@ -163,7 +163,7 @@ fn gone(kind: Kind, selector: &str, nodes: usize) -> usize {
         (Kind::Partition | Kind::BlackHole, "bridge" | "clients-leader" | "clients-one") => 0,
         (Kind::Partition | Kind::BlackHole | Kind::RollingRestart | Kind::Upgrade | Kind::HalfOpen, _) => 1,
         (Kind::Membership, selector) if selector.starts_with("shrink") => minority(nodes),
-        (Kind::Membership | Kind::Wipe, _) => 1,
+        (Kind::Membership | Kind::Wipe | Kind::BitFlip | Kind::Damage, _) => 1,
         (kind, "majority") if stops_nodes(kind) => majority(nodes),
         (kind, "all") if stops_nodes(kind) => nodes,
         (kind, "minority") if stops_nodes(kind) => minority(nodes),
@@ -208,6 +208,15 @@ fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
         Kind::DiskError | Kind::DiskFull | Kind::MemoryLimit | Kind::DescriptorLimit => {
             &["leader", "leader", "one", "minority"]
         }
+        Kind::BitFlip => &["stored leader", "stored one", "read leader", "read one"],
+        Kind::Damage => &[
+            "stale leader",
+            "stale one",
+            "truncate leader",
+            "truncate one",
+            "old-copy leader",
+            "old-copy one",
+        ],
         Kind::SlowDisk => &["leader", "leader", "one", "minority", "majority", "all"],
         Kind::Transfer => &["leader"],
         Kind::Operation => &["one", "leader"],
@@ -231,7 +240,7 @@ fn nodes_needed(kind: Kind, selector: &str) -> usize {
         (Kind::Transfer, _) => 2,
         // Two are left, or three where two leave.
         (Kind::Membership, selector) if selector.starts_with("shrink") => 5,
-        (Kind::Membership | Kind::Wipe, _) => 3,
+        (Kind::Membership | Kind::Wipe | Kind::BitFlip | Kind::Damage, _) => 3,
         (_, "minority") => 3,
         (_, _) => 1,
     }

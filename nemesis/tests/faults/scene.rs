@@ -192,7 +192,10 @@ impl Scene {
             let (data, backing) =
                 (scene.cluster.data(&n(i)), scene.ground.directory.path().join(format!("{i}.disk")));
             std::fs::create_dir(&backing).unwrap();
-            scene.cluster.processes.set_disk(&n(i), nemesis::Disk::new(data, backing));
+            scene
+                .cluster
+                .processes
+                .set_disk(&n(i), nemesis::Disk::new(data, backing, nemesis::Promises::Ordered));
             scene.cluster.processes.launch(&n(i)).await.unwrap();
         }
         scene.flows().await;
