@@ -52,6 +52,7 @@ pub mod scenario;
 pub mod schedule;
 mod sink;
 mod starve;
+mod switch;
 mod victims;
 
 pub use audit::Bypass;
@@ -66,3 +67,4 @@ pub use processes::{ProcessError, Processes};
 pub use recovery::heal_everything;
 pub use registry::Registry;
 pub use sink::EventSink;
+pub use switch::{SwitchError, Volley};

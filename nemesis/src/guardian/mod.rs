@@ -16,9 +16,13 @@
 //! processes that left its tree; restart nodes; apply faults other than signals. It uses no pid namespace, so nodes
 //! see the pids that the orchestrator sees.
 
+mod descriptors;
 mod following;
 mod mounts;
+mod namespaces;
+mod networks;
 mod orphans;
+mod rtnetlink;
 mod server;
 mod session;
 mod sys;
@@ -26,6 +30,7 @@ mod tree;
 mod wire;
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
@@ -38,6 +43,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 pub use server::serve;
+pub(crate) use wire::Transport;
 pub use wire::{Account, Executable, ExitStatus, NodeCommand, NodeSignal};
 
 use crate::process::Identity;
@@ -178,14 +184,7 @@ impl Guardian {
     /// # Errors
     /// When the machine does not allow it.
     pub async fn mount(&self, target: &Path) -> Result<OwnedFd, GuardianError> {
-        let descriptors = self.descriptors.lock().await;
-        match self.ask(Request::Mount { target: target.to_owned() }).await? {
-            // It was sent before the answer, so nothing waits here.
-            Done::Mounted => {
-                mounts::receive(&descriptors).map_err(|error| GuardianError::Refused(error.to_string()))
-            }
-            other => unreachable!("invariant: the guardian answers what was asked, not {other:?}"),
-        }
+        self.ask_for_descriptor(Request::Mount { target: target.to_owned() }).await
     }
 
     /// Unmounts a file system.
@@ -199,6 +198,23 @@ impl Guardian {
         }
     }
 
+    /// Gives a host a network namespace of its own, in which a node of this name will be born. The result is a packet socket
+    /// at the other end of its only cable: what is sent into it reaches the host, and the host's frames come out.
+    ///
+    /// # Errors
+    /// When the machine does not allow it.
+    pub(crate) async fn attach(&self, host: &NodeId, address: Ipv4Addr) -> Result<OwnedFd, GuardianError> {
+        self.ask_for_descriptor(Request::Attach { host: host.clone(), address }).await
+    }
+
+    /// A socket that lives in the network namespace of a host, whoever uses it.
+    ///
+    /// # Errors
+    /// When the host was never attached.
+    pub(crate) async fn socket(&self, host: &NodeId, transport: Transport) -> Result<OwnedFd, GuardianError> {
+        self.ask_for_descriptor(Request::Socket { host: host.clone(), transport }).await
+    }
+
     /// Ends the guardian in an orderly way: every node is killed, stopped or not, and its end reported. Idempotent.
     ///
     /// # Errors
@@ -209,6 +225,13 @@ impl Guardian {
         let mut ended = self.ended.clone();
         let waited = tokio::time::timeout(END_LIMIT, ended.wait_for(|&ended| ended)).await;
         waited.map(|_| ()).map_err(|_| GuardianError::Silent)
+    }
+
+    async fn ask_for_descriptor(&self, request: Request) -> Result<OwnedFd, GuardianError> {
+        let descriptors = self.descriptors.lock().await;
+        self.ask(request).await?;
+        // It was sent before the answer, so nothing waits here.
+        descriptors::receive(&descriptors).map_err(|error| GuardianError::Refused(error.to_string()))
     }
 
     async fn ask(&self, request: Request) -> Result<Done, GuardianError> {

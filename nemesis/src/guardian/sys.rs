@@ -16,6 +16,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_parent_process_death_signal, waitpid,
 };
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::wire::Account;
 use crate::clock::trace;
@@ -42,6 +43,8 @@ pub(super) struct Launch<'a> {
     pub(super) stdout: File,
     pub(super) stderr: File,
     pub(super) account: Option<Account>,
+    /// The network namespace that it lives in, if that is not the guardian's.
+    pub(super) network: Option<&'a OwnedFd>,
     /// Whether the child is followed, and stops before it begins with the program.
     pub(super) followed: bool,
 }
@@ -121,6 +124,10 @@ fn prepare(launch: &Launch<'_>, guardian: Pid) -> Result<(), Failure> {
         .map_err(|e| ("cannot close descriptors (Linux 5.11 is needed)", e))?;
     if launch.is_script {
         fcntl_setfd(launch.program.as_fd(), FdFlags::empty()).map_err(step("cannot pass the script on"))?;
+    }
+    if let Some(network) = launch.network {
+        move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(step("cannot enter the network namespace"))?;
     }
     if let Some(account) = launch.account {
         change_account(account).map_err(|e| ("cannot change the account", e))?;

@@ -5,6 +5,7 @@
 //! that announced the process.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use history::NodeId;
@@ -144,6 +145,18 @@ pub(super) enum Request {
     Mount { target: PathBuf },
     /// Unmount it.
     Unmount { target: PathBuf },
+    /// Give a host a network namespace of its own, with a cable whose other end the orchestrator will hold.
+    Attach { host: NodeId, address: Ipv4Addr },
+    /// Open a socket in the network namespace of a host.
+    Socket { host: NodeId, transport: Transport },
+}
+
+/// What a socket speaks, over IPv4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Transport {
+    Tcp,
+    Udp,
 }
 
 /// What the guardian says.
@@ -170,4 +183,8 @@ pub(super) enum Done {
     Mounted,
     /// It is not mounted any more.
     Unmounted,
+    /// The host has its namespace, and the end of its cable was sent.
+    Attached,
+    /// The socket was sent.
+    Socket,
 }

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::lane::{Counters, Lane, count};
 use super::pump::{Pump, PumpEnd};
+use super::upstream::Upstream;
 
 /// Connections of one link that wait for a cut to heal, at most; more are reset.
 pub(super) const WAITING_LIMIT: u64 = 256;
@@ -24,7 +25,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Where a connection goes, and by which links.
 #[derive(Debug)]
 pub(super) struct Route {
-    pub(super) upstream: SocketAddr,
+    pub(super) upstream: Upstream,
     /// From the dialler.
     pub(super) forth: Lane,
     /// To the dialler.
@@ -89,7 +90,7 @@ async fn establish(mut dialler: Socket, route: &mut Route) -> Result<(), Broken>
     if gave_up(&dialler.stream).await {
         return Err(Broken::ByItself);
     }
-    let dialled = timeout(CONNECT_LIMIT, TcpStream::connect(route.upstream)).await;
+    let dialled = timeout(CONNECT_LIMIT, route.upstream.connect()).await;
     let Ok(Ok(server)) = dialled else { return Err(Broken::Refused) };
     let mut server = Socket::new(server);
     let _counted = Open::count(&route.forth);

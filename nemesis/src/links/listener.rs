@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::connection::{Route, Socket, serve};
 use super::table::Table;
+use super::upstream::Upstream;
 use crate::diag::SockDiag;
 use crate::{Endpoint, Registry, process};
 
@@ -46,7 +47,7 @@ pub(super) enum Attribution {
 #[derive(Debug, Clone)]
 pub(super) struct Door {
     pub(super) destination: Endpoint,
-    pub(super) upstream: SocketAddr,
+    pub(super) upstream: Upstream,
     pub(super) attribution: Attribution,
     pub(super) table: Arc<Table>,
     pub(super) registry: Registry,
@@ -85,7 +86,8 @@ impl Door {
             let socket = Socket::new(stream);
             if let Some(endpoint) = door.resolve(dialler, peer, &socket).await {
                 let (forth, back) = door.lanes(&endpoint);
-                let route = Route { upstream: door.upstream, forth, back, seed: door.table.next_seed() };
+                let route =
+                    Route { upstream: door.upstream.clone(), forth, back, seed: door.table.next_seed() };
                 serve(socket, route).await;
             }
         });

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::Noise;
 use crate::Link;
 
 /// What a link does to the bytes of all its connections. The default lets them pass.
+///
+/// On a switch it is packets that are late, and what is held is lost: whoever sent it sends it again, or does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rule {
     /// Bytes wait until nobody holds them any more; new connections of the pair wait too.
@@ -15,15 +18,23 @@ pub struct Rule {
     pub delay: Duration,
     /// Bytes arrive later by a random part of this much in addition, in their order.
     pub jitter: Duration,
+    /// What happens to single packets on a switch.
+    pub noise: Noise,
 }
 
 impl Rule {
     /// Holds everything.
-    pub const HOLD: Self = Self { held: true, delay: Duration::ZERO, jitter: Duration::ZERO };
+    pub const HOLD: Self =
+        Self { held: true, delay: Duration::ZERO, jitter: Duration::ZERO, noise: Noise::NONE };
 
     /// Lets bytes pass, later by `delay` and up to `jitter`.
     pub const fn late(delay: Duration, jitter: Duration) -> Self {
-        Self { held: false, delay, jitter }
+        Self { held: false, delay, jitter, noise: Noise::NONE }
+    }
+
+    /// Does this to packets.
+    pub const fn noisy(noise: Noise) -> Self {
+        Self { held: false, delay: Duration::ZERO, jitter: Duration::ZERO, noise }
     }
 
     /// Both rules at once: one that holds is enough, delays add up.
@@ -32,6 +43,7 @@ impl Rule {
             held: self.held || other.held,
             delay: self.delay + other.delay,
             jitter: self.jitter + other.jitter,
+            noise: self.noise.and(other.noise),
         }
     }
 
