@@ -44,6 +44,8 @@ pub enum Kind {
     Reset,
     /// Links lose their bytes, together with the connections.
     BlackHole,
+    /// Packets between nodes are lost, doubled, reordered, corrupted or late.
+    Packet,
     /// Disks lose what was not saved, together with the processes.
     Power,
     /// Disks fail some operations.
@@ -68,7 +70,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Kill,
         Self::Pause,
         Self::Partition,
@@ -80,6 +82,7 @@ impl Kind {
         Self::Starve,
         Self::Reset,
         Self::BlackHole,
+        Self::Packet,
         Self::Power,
         Self::DiskError,
         Self::DiskFull,
@@ -106,6 +109,7 @@ impl Kind {
             Self::Starve => "starve",
             Self::Reset => "reset",
             Self::BlackHole => "black-hole",
+            Self::Packet => "packet",
             Self::Power => "power",
             Self::DiskError => "disk-error",
             Self::DiskFull => "disk-full",
@@ -132,6 +136,16 @@ impl Kind {
     /// Whether the nodes' data must lie on disks of ours.
     pub fn needs_disks(self) -> bool {
         matches!(self, Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk)
+    }
+
+    /// Whether the nodes must be joined by a switch of ours.
+    pub fn needs_switch(self) -> bool {
+        self == Self::Packet
+    }
+
+    /// Whether it needs connections between nodes that pass through proxies.
+    pub fn needs_proxies(self) -> bool {
+        self == Self::Reset
     }
 
     /// The clocks that it is about, which nodes must have been given before they are started.
@@ -174,6 +188,9 @@ impl Kind {
             Self::BlackHole => {
                 "lets bytes and connections vanish between nodes, or between clients and a node"
             }
+            Self::Packet => {
+                "lets packets between nodes be lost, doubled, reordered, corrupted or late, each direction for itself"
+            }
             Self::Power => "fails the power of nodes: processes are killed, and writes without fsync lost",
             Self::DiskError => "lets fsyncs or writes of nodes end with an I/O error",
             Self::DiskFull => "leaves no space on the disks of nodes",
@@ -201,6 +218,7 @@ impl Kind {
             Self::Power | Self::DiskError | Self::DiskFull | Self::SlowDisk => {
                 "/dev/fuse, and root or unprivileged user namespaces"
             }
+            Self::Packet => "--net switch: root or unprivileged user namespaces",
             Self::Transfer | Self::Operation => "a target that offers it",
             Self::Command => "an executable file",
             Self::Clock | Self::ClockMonotonic => {

@@ -2,10 +2,11 @@
 //!
 //! * [`guardian`] is a process of its own, parent of every node, and leaves none behind; [`Processes`] is what
 //!   the rest sees of it: which node runs, and which ends were asked for.
-//! * [`links`] are the proxies between nodes, and between clients and nodes; the audit finds what avoids them.
+//! * [`links`] are the proxies between nodes, and between clients and nodes; the audit finds what avoids them. `switch` is
+//!   what joins the nodes instead where they cannot be proxied.
 //! * [`schedule`] plans faults from a seed, [`runner`] carries them out on a [`Cluster`]; each fault is one file:
 //!   `kill` (also of `term`), `crash_loop`, `rolling_restart`, `pause`, `starve`, `partition` (also of `black-hole`),
-//!   `latency`, `reset`, `command`; `clock` is a folder, because it begins where processes are started; [`scenario`] plays
+//!   `latency`, `reset`, `packet`, `command`; `clock` is a folder, because it begins where processes are started; [`scenario`] plays
 //!   scripts of several.
 //! * [`doctor`] tells what of it works on this machine.
 //!
@@ -36,6 +37,7 @@ mod latency;
 pub mod links;
 mod nemesis;
 mod operation;
+mod packet;
 mod partition;
 mod patrol;
 mod pause;

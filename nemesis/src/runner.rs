@@ -25,6 +25,7 @@ use crate::kill_at::KillAt;
 use crate::latency::Latency;
 use crate::links::FaultId;
 use crate::operation::Operate;
+use crate::packet::Packet;
 use crate::partition::Partition;
 use crate::patrol::Patrol;
 use crate::pause::Pause;
@@ -147,6 +148,7 @@ impl<C: Cluster> Runner<C> {
             Kind::Starve => record.live_as::<Starve>(&scheduled).await,
             Kind::Clock | Kind::ClockMonotonic => record.live_as::<WrongClock>(&scheduled).await,
             Kind::Command => record.live_as::<Command>(&scheduled).await,
+            Kind::Packet => record.live_as::<Packet>(&scheduled).await,
             Kind::Reset => record.live_as::<Reset>(&scheduled).await,
             Kind::Scenario => record.live_as::<Scenario>(&scheduled).await,
         }

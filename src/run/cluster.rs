@@ -20,10 +20,10 @@ use targets::{ClientOptions, Launch, Leadership, Operator, Peering, Replica, Sta
 use tokio::sync::watch;
 use workloads::{Completion, Reads, Request};
 
-use super::address::AddressBlock;
+use super::address::{AddressBlock, Listens};
 use super::logs;
 use crate::binary::Binaries;
-use crate::plan::Plan;
+use crate::plan::{Net, Plan};
 
 /// How long a cluster may take to commit its first write.
 const READY_LIMIT: Duration = Duration::from_secs(30);
@@ -50,6 +50,8 @@ pub(crate) struct RunCluster {
     /// Where clients reach each node: through the links.
     pub(crate) endpoints: BTreeMap<NodeId, SocketAddr>,
     nodes: Vec<NodeId>,
+    /// Where the nodes themselves listen.
+    listens: BTreeMap<NodeId, Listens>,
     /// Where the harness itself reaches each node, past the links.
     direct: BTreeMap<NodeId, SocketAddr>,
     probe: Box<dyn StatusProbe>,
@@ -78,13 +80,22 @@ impl RunCluster {
         let processes = Processes::start(guardian, sink.clone()).await?;
         let executable = open(&processes, &binaries.target).await?;
         let upgrade = upgrade(&processes, executable, binaries).await?;
-        let links = Links::new(processes.registry().clone()).await.context("cannot set up links")?;
         let nodes = plan.node_ids();
-        let direct: BTreeMap<NodeId, SocketAddr> =
-            nodes.iter().enumerate().map(|(i, node)| (node.clone(), addresses.client(i))).collect();
-        let mut endpoints = BTreeMap::new();
-        for (node, address) in &direct {
-            endpoints.insert(node.clone(), links.listen_clients(node, *address).await?);
+        let links = match plan.net {
+            Net::Links => Links::new(processes.registry().clone()).await.context("cannot set up links")?,
+            Net::Switch => Links::switched(&processes, &nodes, plan.seed).await?,
+        };
+        let address = |i, node| links.address(node).unwrap_or_else(|| addresses.node(i));
+        let listens: BTreeMap<NodeId, Listens> =
+            (0..).zip(&nodes).map(|(i, node)| (node.clone(), Listens::at(address(i, node)))).collect();
+        let (mut endpoints, mut direct) = (BTreeMap::new(), BTreeMap::new());
+        for (node, listens) in &listens {
+            endpoints.insert(node.clone(), links.listen_clients(node, listens.clients).await?);
+            let past = match plan.net {
+                Net::Links => listens.clients,
+                Net::Switch => links.listen_past(listens.clients).await?,
+            };
+            direct.insert(node.clone(), past);
         }
         let probe = target.status_probe().context("cannot set up the status probe")?;
         let operator = target.operator().transpose().context("cannot set up operations")?;
@@ -94,6 +105,7 @@ impl RunCluster {
             links,
             endpoints,
             nodes,
+            listens,
             direct,
             probe,
             leader: watch::Sender::new(None),
@@ -110,13 +122,13 @@ impl RunCluster {
     async fn launch_all(&self, plan: &Plan, executable: Executable, binary: &Path) -> anyhow::Result<()> {
         let listeners = self.peer_listeners().await?;
         let disks = plan.nemeses()?.iter().any(|nemesis| nemesis.kind().needs_disks());
-        for (i, node) in self.nodes.iter().enumerate() {
+        for node in &self.nodes {
             let directory = self.paths.node(node);
             let launch = Launch {
                 node: node.clone(),
                 data: directory.join("data"),
-                client_listen: self.direct[node],
-                peer_listen: self._addresses.peer(i),
+                client_listen: self.listens[node].clients,
+                peer_listen: self.listens[node].peers,
                 peers: listeners[node].clone(),
                 mutant: plan.mutant.clone(),
             };
@@ -152,23 +164,26 @@ impl RunCluster {
         Ok(())
     }
 
-    /// By which address each node reaches each other: a listener of the links. Its own entry is where it listens.
+    /// By which address each node reaches each other: a listener of the links, or the real one at a switch. Its own entry
+    /// is where it listens.
     async fn peer_listeners(&self) -> anyhow::Result<BTreeMap<NodeId, BTreeMap<NodeId, SocketAddr>>> {
         let mut shared = BTreeMap::new();
+        if self.links.are_switched() {
+            shared.extend(self.listens.iter().map(|(node, listens)| (node.clone(), listens.peers)));
+            return Ok(self.nodes.iter().map(|node| (node.clone(), shared.clone())).collect());
+        }
         if self.target.peering() == Peering::Advertised {
-            for (i, node) in self.nodes.iter().enumerate() {
-                shared.insert(
-                    node.clone(),
-                    self.links.listen_attributed(node, self._addresses.peer(i), Stranger::IsRefused).await?,
-                );
+            for (node, listens) in &self.listens {
+                let address = self.links.listen_attributed(node, listens.peers, Stranger::IsRefused).await?;
+                shared.insert(node.clone(), address);
             }
             return Ok(self.nodes.iter().map(|node| (node.clone(), shared.clone())).collect());
         }
         let mut listeners = BTreeMap::new();
         for source in &self.nodes {
             let mut peers = BTreeMap::new();
-            for (i, node) in self.nodes.iter().enumerate() {
-                let upstream = self._addresses.peer(i);
+            for (node, listens) in &self.listens {
+                let upstream = listens.peers;
                 let address = if node == source {
                     upstream
                 } else {

@@ -29,7 +29,7 @@ pub struct LinkStats {
     pub bytes_held: u64,
     /// Bytes that had to wait because the link was slow.
     pub bytes_delayed: u64,
-    /// Packets that were lost, delivered twice, overtaken or corrupted because the link was noisy.
+    /// Packets that were lost, delivered twice, overtaken, corrupted or late; 0 where there is no switch.
     pub packets_hit: u64,
 }
 

@@ -69,7 +69,8 @@ impl Path {
             return Vec::new();
         }
         let fate = Fate::draw(rule.noise, &mut self.dice);
-        if fate != Fate::SPARED && !frame::is_canary(packet) {
+        let is_hit = fate != Fate::SPARED || !rule.latest().is_zero();
+        if is_hit && !frame::is_canary(packet) {
             count(&self.lane.counters.packets_hit, 1);
         }
         if fate.corrupted {
