@@ -14,10 +14,13 @@ fn stderr(output: &std::process::Output) -> String {
 #[test]
 fn unknown_names_are_wrong_usage_and_the_message_lists_what_exists() {
     let dir = tempfile::tempdir().unwrap();
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 11] = [
         (&["run", "etdc"], "raft, etcd"),
         (&["run", "--workload", "regsiter"], "register, set"),
         (&["run", "--nemesis", "kill,flood"], "kill[:REGEX], pause, partition"),
+        (&["run", "--net", "wires"], "links and switch"),
+        (&["run", "--nemesis", "packet"], "add --net switch"),
+        (&["run", "--nemesis", "reset", "--net", "switch"], "use --net links"),
         (&["run", "--read-consistency", "eventual"], "linearizable and local"),
         (&["run", "--expect", "lost"], "violation:KIND"),
         (&["run", "--nodes", "0"], "between 1 and"),

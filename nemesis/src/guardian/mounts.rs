@@ -57,6 +57,7 @@ impl Mounts {
 }
 
 fn leave_namespace() -> io::Result<()> {
+    namespaces::gain_privilege()?;
     namespaces::leave(UnshareFlags::NEWNS)?;
     // What is mounted from now on stays here.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;

@@ -1,8 +1,9 @@
 //! Network namespaces, one for each host: nothing in it but loopback and one cable, whose other end is held by the
 //! orchestrator.
 //!
-//! The far ends lie in a namespace that the guardian itself lives in from the first host on. They have no addresses, so
-//! the only way from host to host is by way of whoever holds the packet sockets there. A host has neither ARP nor
+//! The far ends lie in a namespace of their own. They have no addresses, so the only way from host to host is by way of
+//! whoever holds the packet sockets there. The guardian stays in the network of the machine, to which an ordinary user
+//! could not return; what is to be done elsewhere is done by short-lived children. A host has neither ARP nor
 //! checksums that are left to hardware: all hosts have the same hardware address, and what leaves them is what goes over
 //! a wire, so that a changed bit is found by whoever receives it.
 
@@ -21,6 +22,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space}
 
 use super::namespaces;
 use super::rtnetlink::{Interfaces, Mac};
+use super::sys;
 use super::wire::Transport;
 
 /// The interface of a host.
@@ -53,12 +55,14 @@ impl Networks {
         let hub = self.hub.as_ref().expect("invariant: made above");
         let far_name = format!("host{}", self.hosts.len() + 1);
         let namespace = new_namespace()?;
-        let furnished = furnish(address, &far_name, hub);
-        enter(hub)?;
-        furnished?;
-        let socket = far_end(&far_name).map_err(|error| format!("cannot open a packet socket: {error}"))?;
+        let cable = sys::open_in_child(|| {
+            enter(&namespace)?;
+            furnish(address, &far_name, hub)?;
+            enter(hub)?;
+            far_end(&far_name).map_err(|error| format!("cannot open a packet socket: {error}"))
+        })?;
         self.hosts.insert(host, namespace);
-        Ok(socket)
+        Ok(cable)
     }
 
     /// The namespace of a host, if it has one.
@@ -68,27 +72,27 @@ impl Networks {
 
     /// Opens a socket in the namespace of a host.
     pub(super) fn socket(&self, host: &NodeId, transport: Transport) -> Result<OwnedFd, String> {
-        let (Some(namespace), Some(hub)) = (self.of(host), &self.hub) else {
-            return Err(format!("{host} was never attached to a switch"));
-        };
+        let namespace = self.of(host).ok_or_else(|| format!("{host} was never attached to a switch"))?;
         let kind = match transport {
             Transport::Tcp => SocketType::STREAM,
             Transport::Udp => SocketType::DGRAM,
         };
-        enter(namespace)?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::INET, kind, flags, None);
-        enter(hub)?;
-        socket.map_err(|error| format!("cannot open a socket: {}", io::Error::from(error)))
+        sys::open_in_child(|| {
+            enter(namespace)?;
+            socket_with(AddressFamily::INET, kind, flags, None)
+                .map_err(|error| format!("cannot open a socket: {}", io::Error::from(error)))
+        })
     }
 }
 
-/// Leaves the network namespace for a new one.
 fn new_namespace() -> Result<OwnedFd, String> {
-    namespaces::leave(UnshareFlags::NEWNET)
-        .and_then(|()| File::open("/proc/self/ns/net"))
-        .map(OwnedFd::from)
-        .map_err(|error| format!("cannot make a network namespace: {error}"))
+    let say = |error: io::Error| format!("cannot make a network namespace: {error}");
+    namespaces::gain_privilege().map_err(say)?;
+    sys::open_in_child(|| {
+        let left = namespaces::leave(UnshareFlags::NEWNET);
+        left.and_then(|()| File::open("/proc/self/ns/net")).map(OwnedFd::from).map_err(say)
+    })
 }
 
 fn enter(namespace: &OwnedFd) -> Result<(), String> {

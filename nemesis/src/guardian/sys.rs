@@ -9,6 +9,7 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::ptr;
 
@@ -18,6 +19,7 @@ use rustix::process::{
 };
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::descriptors;
 use super::wire::Account;
 use crate::clock::trace;
 
@@ -90,6 +92,42 @@ pub(super) fn spawn(launch: &Launch<'_>) -> Result<Pid, String> {
     let mut reason = String::new();
     report.read_to_string(&mut reason).map_err(|e| say("cannot hear from the child", e))?;
     if reason.is_empty() { Ok(child) } else { Err(reason) }
+}
+
+/// Lets a child of the guardian open something where the guardian itself cannot go, because it may not come back.
+///
+/// # Errors
+/// What the child says.
+pub(super) fn open_in_child(open: impl FnOnce() -> Result<OwnedFd, String>) -> Result<OwnedFd, String> {
+    let say = |step: &str, error: io::Error| format!("{step}: {error}");
+    let (mut report, mut complaint) = io::pipe().map_err(|e| say("cannot open a pipe", e))?;
+    let (ours, theirs) = UnixStream::pair().map_err(|e| say("cannot open a socket", e))?;
+    // SAFETY: the guardian has one thread, so the child starts with consistent memory; it leaves through `_exit` only.
+    let forked = unsafe { libc::fork() };
+    if forked < 0 {
+        return Err(say("cannot fork", io::Error::last_os_error()));
+    }
+    let Some(child) = Pid::from_raw(forked) else {
+        let sent = open().and_then(|opened| {
+            descriptors::send(&theirs, opened.as_fd()).map_err(|e| say("cannot hand over a descriptor", e))
+        });
+        if let Err(reason) = sent {
+            // Nobody is left to hear of a failure to complain.
+            let _ = complaint.write_all(reason.as_bytes());
+        }
+        // SAFETY: `_exit` ends the child without running the guardian's exit handlers.
+        unsafe { libc::_exit(0) }
+    };
+    drop((complaint, theirs));
+    let mut reason = String::new();
+    let heard = report.read_to_string(&mut reason);
+    // Fails only when there is no such child any more.
+    let _ = waitpid(Some(child), WaitOptions::empty());
+    heard.map_err(|e| say("cannot hear from the child", e))?;
+    if !reason.is_empty() {
+        return Err(reason);
+    }
+    descriptors::receive(&ours).map_err(|e| say("the child opened nothing", e))
 }
 
 /// Ends a child that has not become a node.

@@ -7,8 +7,9 @@ use tokio::sync::watch;
 
 use super::rule::Rule;
 
-/// What happened on a link since it exists. Connections count for the direction from the dialler. On a switch bytes are those
-/// of frames, headers included, and there are no connections.
+/// What happened on a link since it exists. Connections count for the direction from the dialler. On a switch
+/// there are none; bytes in and out are what TCP and UDP carry, without what kernels say by themselves, and bytes held and
+/// delayed are those of whole packets, so that an attempt to connect counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LinkStats {
     /// Connections that were established to the destination.

@@ -55,10 +55,15 @@ impl Rule {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_quiet = self.noise == Noise::NONE;
         match (self.held, self.latest().is_zero()) {
             (true, _) => f.write_str("held"),
-            (false, true) => f.write_str("open"),
-            (false, false) => write!(f, "late by {:?} and up to {:?}", self.delay, self.jitter),
+            (false, true) if is_quiet => f.write_str("open"),
+            (false, true) => self.noise.fmt(f),
+            (false, false) => {
+                write!(f, "late by {:?} and up to {:?}", self.delay, self.jitter)?;
+                if is_quiet { Ok(()) } else { write!(f, ", {}", self.noise) }
+            }
         }
     }
 }

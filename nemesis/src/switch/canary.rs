@@ -27,6 +27,8 @@ const LABELS: usize = 16;
 const CANARY_BYTES: usize = LABEL_BYTES * LABELS;
 /// The pause between two canaries of a volley.
 const VOLLEY_PAUSE: Duration = Duration::from_millis(1);
+/// How long a copy of a canary is waited for when every one has arrived.
+const COPY_WAIT: Duration = Duration::from_millis(25);
 /// The pause before a probe that has not arrived is repeated: the last one may have been lost.
 const REPEAT_PAUSE: Duration = Duration::from_millis(10);
 
@@ -138,7 +140,7 @@ impl Canaries {
         Ok(None)
     }
 
-    /// Sends so many canaries, and waits for those that are late.
+    /// Sends so many canaries, and waits for those that do not arrive no longer than `wait`.
     pub(super) async fn volley(&self, link: &Link, count: usize, wait: Duration) -> io::Result<Volley> {
         let mut flight = self.take_off(link)?;
         let (mut sent, mut arrivals) = (Vec::new(), Vec::new());
@@ -146,9 +148,13 @@ impl Canaries {
             flight.send(&mut sent).await?;
             sleep(VOLLEY_PAUSE).await;
         }
-        let deadline = Instant::now() + wait;
+        let mut deadline = Instant::now() + wait;
+        let mut missing: BTreeSet<u32> = (0..).take(count).collect();
         while let Ok(Some(arrival)) = timeout_at(deadline, flight.arrivals.recv()).await {
             arrivals.push(arrival);
+            if missing.remove(&arrival.number) && missing.is_empty() {
+                deadline = deadline.min(Instant::now() + COPY_WAIT);
+            }
         }
         Ok(Volley::of(&sent, &arrivals))
     }

@@ -10,7 +10,9 @@ pub(super) const CANARY_PORT: u16 = 20_012;
 const ETHERNET_BYTES: usize = 14;
 const PROTOCOL_AT: usize = ETHERNET_BYTES + 9;
 const DESTINATION_AT: usize = ETHERNET_BYTES + 16;
+const TCP: u8 = 6;
 const UDP: u8 = 17;
+const UDP_HEADER_BYTES: usize = 8;
 
 /// Where a frame goes to; `None` when it is none of IPv4.
 pub(super) fn destination(frame: &[u8]) -> Option<Ipv4Addr> {
@@ -24,6 +26,18 @@ pub(super) fn is_canary(frame: &[u8]) -> bool {
     let port_at = payload_at(frame) + 2;
     frame.get(PROTOCOL_AT) == Some(&UDP)
         && frame.get(port_at..port_at + 2) == Some(&CANARY_PORT.to_be_bytes())
+}
+
+/// The bytes that a program sent with it: none in what kernels say to each other, such as acknowledgements.
+pub(super) fn carried_bytes(frame: &[u8]) -> usize {
+    let begin = payload_at(frame);
+    let header = match frame.get(PROTOCOL_AT) {
+        // The header of TCP says its own length, in words of four bytes.
+        Some(&TCP) => frame.get(begin + 12).map_or(0, |byte| usize::from(byte >> 4) * 4),
+        Some(&UDP) => UDP_HEADER_BYTES,
+        _ => return 0,
+    };
+    frame.len().saturating_sub(begin + header)
 }
 
 /// Flips a bit behind the header of IP. The checksums of TCP and UDP, which cover everything there, find every single bit.
@@ -63,6 +77,21 @@ mod tests {
             assert!(!is_canary(&datagram(1)[..torn]));
         }
         assert_eq!(destination(&[0; 60]), None);
+    }
+
+    #[test]
+    fn acknowledgement_carries_nothing() {
+        assert_eq!(carried_bytes(&datagram(7)), 2);
+        let mut segment = vec![0; ETHERNET_BYTES + 20 + 32 + 5];
+        segment[ETHERNET_BYTES] = 0x45;
+        segment[PROTOCOL_AT] = TCP;
+        segment[ETHERNET_BYTES + 20 + 12] = 8 << 4;
+        assert_eq!(carried_bytes(&segment), 5);
+        segment.truncate(segment.len() - 5);
+        assert_eq!(carried_bytes(&segment), 0);
+        for torn in 0..segment.len() {
+            assert_eq!(carried_bytes(&segment[..torn]), 0);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::frame;
 use crate::dice::Dice;
-use crate::links::{Lane, Noise, Rule, count};
+use crate::links::{Counters, Lane, Noise, Rule, count};
 
 /// Packets of one path that wait to be delivered, at most; more are lost, as in any switch. At a delay of 300 ms and
 /// 1500 bytes a packet it lets 20 MB/s pass.
@@ -63,22 +63,20 @@ impl Path {
     /// Decides about a packet that came in, and changes it if it must be: one delivery for each copy.
     pub(super) fn admit(&mut self, packet: &mut [u8], now: Instant) -> Vec<Delivery> {
         let rule = *self.lane.rule.borrow();
-        self.count(packet, |counters| &counters.bytes_in);
+        self.count(packet, frame::carried_bytes(packet), |counters| &counters.bytes_in);
         if rule.held {
-            self.count(packet, |counters| &counters.bytes_held);
+            self.count(packet, packet.len(), |counters| &counters.bytes_held);
             return Vec::new();
         }
         let fate = Fate::draw(rule.noise, &mut self.dice);
         let is_hit = fate != Fate::SPARED || !rule.latest().is_zero();
-        if is_hit && !frame::is_canary(packet) {
-            count(&self.lane.counters.packets_hit, 1);
-        }
+        self.count(packet, usize::from(is_hit), |counters| &counters.packets_hit);
         if fate.corrupted {
             frame::corrupt(packet, &mut self.dice);
         }
         let deliveries: Vec<Delivery> = (0..fate.copies).map(|_| self.delivery(rule, fate, now)).collect();
         if deliveries.iter().any(|delivery| *delivery != Delivery::AtOnce) {
-            self.count(packet, |counters| &counters.bytes_delayed);
+            self.count(packet, packet.len(), |counters| &counters.bytes_delayed);
         }
         deliveries
     }
@@ -110,20 +108,20 @@ impl Path {
         self.waiting -= 1;
         let held = self.lane.rule.borrow().held;
         if held {
-            self.count(packet, |counters| &counters.bytes_held);
+            self.count(packet, packet.len(), |counters| &counters.bytes_held);
         }
         !held
     }
 
     /// It went to its destination.
     pub(super) fn delivered(&self, packet: &[u8]) {
-        self.count(packet, |counters| &counters.bytes_out);
+        self.count(packet, frame::carried_bytes(packet), |counters| &counters.bytes_out);
     }
 
     /// Canaries are no effect of a fault on the system.
-    fn count(&self, packet: &[u8], counter: fn(&crate::links::Counters) -> &AtomicU64) {
+    fn count(&self, packet: &[u8], amount: usize, counter: fn(&Counters) -> &AtomicU64) {
         if !frame::is_canary(packet) {
-            count(counter(&self.lane.counters), packet.len());
+            count(counter(&self.lane.counters), amount);
         }
     }
 }

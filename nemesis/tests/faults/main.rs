@@ -8,6 +8,7 @@ mod common;
 mod disks;
 mod lines;
 mod links;
+mod packets;
 mod processes;
 mod scenarios;
 mod scene;
