@@ -22,8 +22,13 @@ pub(super) fn send(socket: &UnixStream, descriptor: BorrowedFd<'_>) -> io::Resul
     Ok(())
 }
 
-/// Takes a descriptor that was sent already. What the guardian's process printed before it began to serve is passed over.
-pub(super) fn receive(socket: &UnixStream) -> io::Result<OwnedFd> {
+/// Takes descriptors that were sent already.
+pub(super) fn receive(socket: &UnixStream, count: usize) -> io::Result<Vec<OwnedFd>> {
+    (0..count).map(|_| receive_one(socket)).collect()
+}
+
+/// What the guardian's process printed before it began to serve is passed over.
+fn receive_one(socket: &UnixStream) -> io::Result<OwnedFd> {
     loop {
         if let Some(descriptor) = receive_some(socket)? {
             return Ok(descriptor);

@@ -207,12 +207,18 @@ impl Guardian {
         self.ask_for_descriptor(Request::Attach { host: host.clone(), address }).await
     }
 
-    /// A socket that lives in the network namespace of a host, whoever uses it.
+    /// Sockets that live in the network namespace of a host, whoever uses them. Each call costs a process, each socket
+    /// little. Once asked for they must be waited for: what comes is taken in the order in which it was asked for.
     ///
     /// # Errors
     /// When the host was never attached.
-    pub(crate) async fn socket(&self, host: &NodeId, transport: Transport) -> Result<OwnedFd, GuardianError> {
-        self.ask_for_descriptor(Request::Socket { host: host.clone(), transport }).await
+    pub(crate) async fn sockets(
+        &self,
+        host: &NodeId,
+        transport: Transport,
+        count: usize,
+    ) -> Result<Vec<OwnedFd>, GuardianError> {
+        self.ask_for_descriptors(Request::Sockets { host: host.clone(), transport, count }, count).await
     }
 
     /// Ends the guardian in an orderly way: every node is killed, stopped or not, and its end reported. Idempotent.
@@ -228,10 +234,20 @@ impl Guardian {
     }
 
     async fn ask_for_descriptor(&self, request: Request) -> Result<OwnedFd, GuardianError> {
+        let mut received = self.ask_for_descriptors(request, 1).await?;
+        Ok(received.pop().expect("invariant: there is one"))
+    }
+
+    async fn ask_for_descriptors(
+        &self,
+        request: Request,
+        count: usize,
+    ) -> Result<Vec<OwnedFd>, GuardianError> {
         let descriptors = self.descriptors.lock().await;
         self.ask(request).await?;
-        // It was sent before the answer, so nothing waits here.
-        descriptors::receive(&descriptors).map_err(|error| GuardianError::Refused(error.to_string()))
+        // They were sent before the answer, so nothing waits here.
+        let received = descriptors::receive(&descriptors, count);
+        received.map_err(|error| GuardianError::Refused(error.to_string()))
     }
 
     async fn ask(&self, request: Request) -> Result<Done, GuardianError> {

@@ -55,7 +55,7 @@ impl Networks {
         let hub = self.hub.as_ref().expect("invariant: made above");
         let far_name = format!("host{}", self.hosts.len() + 1);
         let namespace = new_namespace()?;
-        let cable = sys::open_in_child(|| {
+        let cable = open_in_child(|| {
             enter(&namespace)?;
             furnish(address, &far_name, hub)?;
             enter(hub)?;
@@ -70,26 +70,38 @@ impl Networks {
         self.hosts.get(host)
     }
 
-    /// Opens a socket in the namespace of a host.
-    pub(super) fn socket(&self, host: &NodeId, transport: Transport) -> Result<OwnedFd, String> {
+    /// Opens sockets in the namespace of a host.
+    pub(super) fn sockets(
+        &self,
+        host: &NodeId,
+        transport: Transport,
+        count: usize,
+    ) -> Result<Vec<OwnedFd>, String> {
         let namespace = self.of(host).ok_or_else(|| format!("{host} was never attached to a switch"))?;
         let kind = match transport {
             Transport::Tcp => SocketType::STREAM,
             Transport::Udp => SocketType::DGRAM,
         };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        sys::open_in_child(|| {
+        sys::open_in_child(count, || {
             enter(namespace)?;
-            socket_with(AddressFamily::INET, kind, flags, None)
-                .map_err(|error| format!("cannot open a socket: {}", io::Error::from(error)))
+            let open = |_| socket_with(AddressFamily::INET, kind, flags, None);
+            let opened: Result<_, rustix::io::Errno> = (0..count).map(open).collect();
+            opened.map_err(|error| format!("cannot open a socket: {}", io::Error::from(error)))
         })
     }
+}
+
+/// The same for a single descriptor.
+fn open_in_child(open: impl FnOnce() -> Result<OwnedFd, String>) -> Result<OwnedFd, String> {
+    let mut opened = sys::open_in_child(1, || open().map(|opened| vec![opened]))?;
+    Ok(opened.pop().expect("invariant: there is one"))
 }
 
 fn new_namespace() -> Result<OwnedFd, String> {
     let say = |error: io::Error| format!("cannot make a network namespace: {error}");
     namespaces::gain_privilege().map_err(say)?;
-    sys::open_in_child(|| {
+    open_in_child(|| {
         let left = namespaces::leave(UnshareFlags::NEWNET);
         left.and_then(|()| File::open("/proc/self/ns/net")).map(OwnedFd::from).map_err(say)
     })

@@ -183,23 +183,24 @@ impl Server {
             Request::Signal { node, signal } => self.signal(&node, signal),
             Request::Mount { target } => {
                 let device = self.mounts.mount(&target)?;
-                self.hand_over(&device, Done::Mounted)
+                self.hand_over(&[device], Done::Mounted)
             }
             Request::Unmount { target } => self.mounts.unmount(&target).map(|()| Done::Unmounted),
             Request::Attach { host, address } => {
                 let cable = self.networks.attach(host, address)?;
-                self.hand_over(&cable, Done::Attached)
+                self.hand_over(&[cable], Done::Attached)
             }
-            Request::Socket { host, transport } => {
-                let socket = self.networks.socket(&host, transport)?;
-                self.hand_over(&socket, Done::Socket)
+            Request::Sockets { host, transport, count } => {
+                let sockets = self.networks.sockets(&host, transport, count)?;
+                self.hand_over(&sockets, Done::Sockets)
             }
         }
     }
 
-    /// It is sent before the answer, so that whoever gets the answer need not wait for it.
-    fn hand_over(&self, descriptor: &impl AsFd, done: Done) -> Result<Done, String> {
-        let sent = descriptors::send(&self.descriptors, descriptor.as_fd());
+    /// They are sent before the answer, so that whoever gets the answer need not wait for them.
+    fn hand_over(&self, opened: &[impl AsFd], done: Done) -> Result<Done, String> {
+        let mut opened = opened.iter();
+        let sent = opened.try_for_each(|opened| descriptors::send(&self.descriptors, opened.as_fd()));
         sent.map(|()| done).map_err(|error| format!("cannot hand over a descriptor: {error}"))
     }
 

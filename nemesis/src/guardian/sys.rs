@@ -94,11 +94,14 @@ pub(super) fn spawn(launch: &Launch<'_>) -> Result<Pid, String> {
     if reason.is_empty() { Ok(child) } else { Err(reason) }
 }
 
-/// Lets a child of the guardian open something where the guardian itself cannot go, because it may not come back.
+/// Lets a child of the guardian open descriptors where the guardian itself cannot go, because it may not come back.
 ///
 /// # Errors
 /// What the child says.
-pub(super) fn open_in_child(open: impl FnOnce() -> Result<OwnedFd, String>) -> Result<OwnedFd, String> {
+pub(super) fn open_in_child(
+    count: usize,
+    open: impl FnOnce() -> Result<Vec<OwnedFd>, String>,
+) -> Result<Vec<OwnedFd>, String> {
     let say = |step: &str, error: io::Error| format!("{step}: {error}");
     let (mut report, mut complaint) = io::pipe().map_err(|e| say("cannot open a pipe", e))?;
     let (ours, theirs) = UnixStream::pair().map_err(|e| say("cannot open a socket", e))?;
@@ -108,8 +111,9 @@ pub(super) fn open_in_child(open: impl FnOnce() -> Result<OwnedFd, String>) -> R
         return Err(say("cannot fork", io::Error::last_os_error()));
     }
     let Some(child) = Pid::from_raw(forked) else {
+        let send = |opened: &OwnedFd| descriptors::send(&theirs, opened.as_fd());
         let sent = open().and_then(|opened| {
-            descriptors::send(&theirs, opened.as_fd()).map_err(|e| say("cannot hand over a descriptor", e))
+            opened.iter().try_for_each(send).map_err(|e| say("cannot hand over a descriptor", e))
         });
         if let Err(reason) = sent {
             // Nobody is left to hear of a failure to complain.
@@ -127,7 +131,7 @@ pub(super) fn open_in_child(open: impl FnOnce() -> Result<OwnedFd, String>) -> R
     if !reason.is_empty() {
         return Err(reason);
     }
-    descriptors::receive(&ours).map_err(|e| say("the child opened nothing", e))
+    descriptors::receive(&ours, count).map_err(|e| say("the child opened too little", e))
 }
 
 /// Ends a child that has not become a node.

@@ -147,8 +147,8 @@ pub(super) enum Request {
     Unmount { target: PathBuf },
     /// Give a host a network namespace of its own, with a cable whose other end the orchestrator will hold.
     Attach { host: NodeId, address: Ipv4Addr },
-    /// Open a socket in the network namespace of a host.
-    Socket { host: NodeId, transport: Transport },
+    /// Open sockets in the network namespace of a host.
+    Sockets { host: NodeId, transport: Transport, count: usize },
 }
 
 /// What a socket speaks, over IPv4.
@@ -185,6 +185,6 @@ pub(super) enum Done {
     Unmounted,
     /// The host has its namespace, and the end of its cable was sent.
     Attached,
-    /// The socket was sent.
-    Socket,
+    /// The sockets were sent.
+    Sockets,
 }

@@ -19,11 +19,13 @@ mod path;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream as StdTcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use history::NodeId;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Mutex;
 
 use canary::Canaries;
 pub use canary::Volley;
@@ -37,6 +39,8 @@ use crate::{Endpoint, Link, Processes};
 
 /// The network that all hosts are in; nobody outside their namespaces sees it.
 const NETWORK: [u8; 3] = [10, 99, 0];
+/// How many sockets of clients are opened at once.
+const CLIENT_SOCKETS: usize = 32;
 /// The host of the clients.
 const CLIENTS: u8 = 254;
 
@@ -57,6 +61,8 @@ pub(crate) struct Switch {
     processes: Arc<Processes>,
     addresses: BTreeMap<NodeId, Ipv4Addr>,
     canaries: Canaries,
+    /// Sockets of the clients' host that nobody has used yet.
+    unused: Arc<Mutex<Vec<OwnedFd>>>,
     _forwarding: Forwarding,
 }
 
@@ -78,7 +84,9 @@ impl Switch {
         let mut ports = Vec::new();
         for (node, &address) in &addresses {
             let cable = guardian.attach(node, address).await?;
-            canaries.settle(node.clone(), address, guardian.socket(node, Transport::Udp).await?)?;
+            for socket in guardian.sockets(node, Transport::Udp, 1).await? {
+                canaries.settle(node.clone(), address, socket)?;
+            }
             let mut path = |other: &NodeId| Path::new(lane(&Link::new(node, other)), dice.seed());
             let paths = addresses.keys().map(|other| (other != node).then(|| path(other)));
             ports.push(Port { address, cable, paths: paths.chain([None]).collect() });
@@ -86,7 +94,7 @@ impl Switch {
         let cable = guardian.attach(&clients(), address(CLIENTS)).await?;
         ports.push(Port { address: address(CLIENTS), cable, paths: no_paths(ports.len() + 1) });
         let forwarding = Forwarding::start(ports)?;
-        Ok(Self { processes, addresses, canaries, _forwarding: forwarding })
+        Ok(Self { processes, addresses, canaries, unused: Arc::default(), _forwarding: forwarding })
     }
 
     /// The address of a node.
@@ -101,9 +109,22 @@ impl Switch {
 
     /// Dials a node as the clients do.
     pub(crate) async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let socket = self.processes.guardian().socket(&clients(), Transport::Tcp).await;
-        let socket = socket.map_err(io::Error::other)?;
+        let socket = self.client_socket().await.map_err(io::Error::other)?;
         TcpSocket::from_std_stream(StdTcpStream::from(socket)).connect(address).await
+    }
+
+    /// A connection may be given up at any time, but what the guardian was asked for must be taken; so a task does that.
+    async fn client_socket(&self) -> Result<OwnedFd, GuardianError> {
+        let (processes, unused) = (Arc::clone(&self.processes), Arc::clone(&self.unused));
+        let opened = tokio::spawn(async move {
+            let mut unused = unused.lock().await;
+            if unused.is_empty() {
+                let guardian = processes.guardian();
+                unused.extend(guardian.sockets(&clients(), Transport::Tcp, CLIENT_SOCKETS).await?);
+            }
+            Ok(unused.pop().expect("invariant: some were opened"))
+        });
+        opened.await.unwrap_or(Err(GuardianError::Gone))
     }
 
     /// Sends a canary over a link between nodes, again and again until one arrives; how long that took, or `None` when
