@@ -104,7 +104,7 @@ const SWITCH: Mechanism = Mechanism {
     used_for: "--net switch, and with it packet",
     remedy: "needs the kernel module veth, and root or unprivileged user namespaces \
              (kernel.apparmor_restrict_unprivileged_userns, kernel.unprivileged_userns_clone, \
-             user.max_user_namespaces); give a container NET_ADMIN and SYS_ADMIN, or a seccomp profile that allows unshare",
+             user.max_user_namespaces, user.max_net_namespaces); give a container NET_ADMIN and SYS_ADMIN, or a seccomp profile that allows unshare",
 };
 const USER_NAMESPACES: Mechanism = Mechanism {
     name: "user namespaces",

@@ -225,8 +225,9 @@ impl Kind {
                 "ptrace of own children, x86-64, a target that asks the vDSO for the time"
             }
             Self::Upgrade => "another executable of the target (--upgrade-to)",
-            Self::Partition | Self::Latency | Self::Reset | Self::BlackHole | Self::Scenario => {
-                "a target whose peer addresses can be set, so that links lie between"
+            Self::Reset => "a target whose peer addresses can be set, so that links lie between",
+            Self::Partition | Self::Latency | Self::BlackHole | Self::Scenario => {
+                "a target whose peer addresses can be set, so that links lie between, or --net switch"
             }
         }
     }

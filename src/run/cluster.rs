@@ -83,7 +83,9 @@ impl RunCluster {
         let nodes = plan.node_ids();
         let links = match plan.net {
             Net::Links => Links::new(processes.registry().clone()).await.context("cannot set up links")?,
-            Net::Switch => Links::switched(&processes, &nodes, plan.seed).await?,
+            Net::Switch => Links::switched(&processes, &nodes, plan.seed)
+                .await
+                .context("cannot set up the switch (--net switch; see `shakedown doctor`)")?,
         };
         let address = |i, node| links.address(node).unwrap_or_else(|| addresses.node(i));
         let listens: BTreeMap<NodeId, Listens> =

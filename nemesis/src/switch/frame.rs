@@ -33,10 +33,11 @@ pub(super) fn carried_bytes(frame: &[u8]) -> usize {
     let begin = payload_at(frame);
     let header = match frame.get(PROTOCOL_AT) {
         // The header of TCP says its own length, in words of four bytes.
-        Some(&TCP) => frame.get(begin + 12).map_or(0, |byte| usize::from(byte >> 4) * 4),
-        Some(&UDP) => UDP_HEADER_BYTES,
-        _ => return 0,
+        Some(&TCP) => frame.get(begin + 12).map(|byte| usize::from(byte >> 4) * 4),
+        Some(&UDP) => Some(UDP_HEADER_BYTES),
+        _ => None,
     };
+    let Some(header) = header else { return 0 };
     frame.len().saturating_sub(begin + header)
 }
 

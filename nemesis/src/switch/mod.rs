@@ -48,10 +48,10 @@ const CLIENTS: u8 = 254;
 #[derive(Debug, thiserror::Error)]
 pub enum SwitchError {
     /// The guardian could not make the namespaces.
-    #[error("cannot set up the switch (--net switch): {0}; see `shakedown doctor`")]
+    #[error(transparent)]
     Guardian(#[from] GuardianError),
     /// What it made could not be used.
-    #[error("cannot set up the switch (--net switch): {0}; see `shakedown doctor`")]
+    #[error(transparent)]
     Io(#[from] io::Error),
 }
 
