@@ -1,6 +1,7 @@
 //! What a run shall be, as a pure value: everything that the user asked for, validated, with every default filled in.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -19,6 +20,42 @@ pub(crate) const NODE_LIMIT: usize = 9;
 /// The most workers of a run.
 pub(crate) const CONCURRENCY_LIMIT: u32 = 1000;
 
+/// What joins the nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Net {
+    /// Proxies on loopback.
+    #[default]
+    Links,
+    /// A switch between network namespaces.
+    Switch,
+}
+
+impl Net {
+    const ALL: [Self; 2] = [Self::Links, Self::Switch];
+
+    /// How it is written on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Links => "links",
+            Self::Switch => "switch",
+        }
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl FromStr for Net {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> anyhow::Result<Self> {
+        let known = Self::ALL.into_iter().find(|net| net.name() == name);
+        known.ok_or_else(|| anyhow!("{name:?} is no network; there are links and switch"))
+    }
+}
+
 /// A run, as data.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Plan {
@@ -32,6 +69,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) read_consistency: String,
     pub(crate) mutant: Option<String>,
+    #[serde(skip_serializing_if = "Net::is_default")]
+    pub(crate) net: Net,
     /// The only keys that operations are about; empty means all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) keys: Vec<String>,
@@ -159,6 +198,7 @@ impl Plan {
             seed: info.seed,
             read_consistency: info.read_consistency.clone(),
             mutant: info.mutant.clone(),
+            net: info.net.as_deref().map_or(Ok(Net::default()), str::parse).context("run.json")?,
             keys: info.keys.clone(),
             nemesis_interval: info.nemesis_interval.clone(),
             quiet: info.quiet.clone(),
@@ -200,6 +240,9 @@ impl Plan {
         );
         if self.reads() == Reads::Local {
             command.push_str(" --read-consistency local");
+        }
+        if !self.net.is_default() {
+            command.push_str(&format!(" --net {}", self.net.name()));
         }
         let options = [
             ("--nemesis-interval", &self.nemesis_interval),

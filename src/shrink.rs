@@ -182,6 +182,7 @@ mod tests {
             read_consistency: "linearizable".into(),
             mutant: None,
             keys: Vec::new(),
+            net: crate::plan::Net::default(),
             nemesis_interval: None,
             quiet: None,
             quorum: None,

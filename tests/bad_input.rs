@@ -14,7 +14,7 @@ fn stderr(output: &std::process::Output) -> String {
 #[test]
 fn unknown_names_are_wrong_usage_and_the_message_lists_what_exists() {
     let dir = tempfile::tempdir().unwrap();
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 15] = [
         (&["run", "etdc"], "raft, etcd"),
         (&["run", "--workload", "regsiter"], "register, set"),
         (&["run", "--nemesis", "kill,flood"], "kill[:REGEX], pause, partition"),
@@ -22,6 +22,9 @@ fn unknown_names_are_wrong_usage_and_the_message_lists_what_exists() {
         (&["run", "--nemesis", "power", "--disk", "careful"], "a disk is `ordered` or `strict`"),
         (&["run", "--nemesis", "kill", "--disk", "strict"], "only faults of disks use it"),
         (&["run", "--nemesis", "bit-flip:a(b"], "must be a regular expression"),
+        (&["run", "--net", "wires"], "links and switch"),
+        (&["run", "--nemesis", "packet"], "add --net switch"),
+        (&["run", "--nemesis", "reset", "--net", "switch"], "use --net links"),
         (&["run", "--read-consistency", "eventual"], "linearizable and local"),
         (&["run", "--expect", "lost"], "violation:KIND"),
         (&["run", "--nodes", "0"], "between 1 and"),

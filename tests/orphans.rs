@@ -29,25 +29,30 @@ fn messy_server(dir: &Path) -> std::path::PathBuf {
     script(&dir.join("messy"), &text)
 }
 
-/// Whether this machine has disks of our own.
-fn has_disks() -> bool {
-    static FOUND: LazyLock<bool> = LazyLock::new(|| {
+/// Whether this machine has what the doctor calls so.
+fn has(mechanism: &str) -> bool {
+    static FINDINGS: LazyLock<String> = LazyLock::new(|| {
         let output = Command::new(SHAKEDOWN).arg("doctor").output().expect("the doctor comes");
-        let found = String::from_utf8_lossy(&output.stdout).contains("yes  disks (FUSE)");
-        if !found {
-            println!("SKIPPED: orphans of disks; see `shakedown doctor`");
-        }
-        found
+        String::from_utf8_lossy(&output.stdout).into_owned()
     });
-    *FOUND
+    let found = FINDINGS.contains(&format!("yes  {mechanism}"));
+    if !found {
+        println!("SKIPPED: orphans of {mechanism}; see `shakedown doctor`");
+    }
+    found
 }
 
-fn start(dir: &Path) -> Child {
+/// Every other run has a switch.
+fn start(dir: &Path, i: u32) -> Child {
     let server = messy_server(dir);
-    let nemesis = if has_disks() { "pause,kill,partition,power,slow-disk" } else { "pause,kill,partition" };
-    let arguments = ["run", "--nodes", "3", "--time-limit", "30s", "--nemesis", nemesis, "--binary"];
+    let disks = if has("disks (FUSE)") { ",power,slow-disk" } else { "" };
+    let (packets, net) = match i % 2 == 1 && has("network namespaces (switch)") {
+        true => (",packet", "switch"),
+        false => ("", "links"),
+    };
+    let nemesis = format!("pause,kill,partition{disks}{packets}");
     Command::new(SHAKEDOWN)
-        .args(arguments)
+        .args(["run", "--nodes", "3", "--time-limit", "30s", "--net", net, "--nemesis", &nemesis, "--binary"])
         .arg(server)
         .current_dir(dir)
         .stdout(Stdio::null())
@@ -138,14 +143,14 @@ fn nothing_survives_the_orchestrator_or_the_guardian() {
     let of = kills();
     let mut guardians = 0;
     for i in 0..of {
-        let mut run = start(&dir);
+        let mut run = start(&dir, i);
         std::thread::sleep(moment(i, of));
         held.extend(sockets(&dir));
         kill(run.id().cast_signed());
         run.wait().unwrap();
         wait_until_gone(&dir, &format!("orchestrator killed after {:?}", moment(i, of)));
 
-        let mut run = start(&dir);
+        let mut run = start(&dir, i);
         std::thread::sleep(moment(i, of));
         if let Some(guardian) = guardian_of(run.id().cast_signed()) {
             guardians += 1;

@@ -59,6 +59,9 @@ pub struct RunInfo {
     /// The mutant of the node, if one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mutant: Option<String>,
+    /// What joined the nodes, if it was not `links`: `switch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net: Option<String>,
     /// The workload's name.
     pub workload: String,
     /// What the history is judged by.

@@ -7,6 +7,7 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use history::NodeId;
@@ -18,11 +19,14 @@ use crate::diag::SockDiag;
 use crate::disk::{Disk, Promises};
 use crate::fault::until;
 use crate::guardian::{Guardian, GuardianEvent, Mounter, NodeCommand, NodeSignal};
+use crate::links::{FaultId, Rule};
 use crate::process::{self, Identity, TaskCount};
-use crate::{EventSink, Processes};
+use crate::{EventSink, Link, Links, Processes};
 
 /// How long a probe may take to show.
 const LIMIT: Duration = Duration::from_secs(5);
+/// How long a message is waited for that must not come.
+const CUT_WAIT: Duration = Duration::from_millis(100);
 /// Events of a probe that nobody reads.
 const EVENTS_LIMIT: usize = 16;
 /// A program that does nothing for a while.
@@ -94,9 +98,16 @@ const FUSE: Mechanism = Mechanism {
              namespaces (kernel.apparmor_restrict_unprivileged_userns, kernel.unprivileged_userns_clone, \
              user.max_user_namespaces), or fusermount3 (Debian: fuse3)",
 };
+const SWITCH: Mechanism = Mechanism {
+    name: "network namespaces (switch)",
+    used_for: "--net switch, and with it packet",
+    remedy: "needs the kernel module veth, and root or unprivileged user namespaces \
+             (kernel.apparmor_restrict_unprivileged_userns, kernel.unprivileged_userns_clone, \
+             user.max_user_namespaces, user.max_net_namespaces); give a container NET_ADMIN and SYS_ADMIN, or a seccomp profile that allows unshare",
+};
 const USER_NAMESPACES: Mechanism = Mechanism {
     name: "user namespaces",
-    used_for: "disks without root, unless fusermount3 mounts them",
+    used_for: "disks without root, unless fusermount3 mounts them; the switch without root",
     remedy: "allow unprivileged user namespaces (kernel.apparmor_restrict_unprivileged_userns, \
              kernel.unprivileged_userns_clone, user.max_user_namespaces)",
 };
@@ -108,6 +119,7 @@ pub async fn examine(guardian: impl Fn() -> Command) -> Vec<Probe> {
     probes.push(SOCK_DIAG.found(sock_diag()));
     probes.push(CLOCK.found(clock(guardian()).await));
     probes.push(FUSE.found(disks(guardian()).await));
+    probes.push(SWITCH.found(switch(guardian()).await));
     probes.push(USER_NAMESPACES.found(user_namespaces()));
     probes
 }
@@ -203,13 +215,44 @@ async fn clock(guardian: Command) -> Result<String, String> {
 }
 
 async fn wrong_clock(guardian: Command, file: &Path) -> Result<String, String> {
-    let (events, _recorded) = mpsc::channel(EVENTS_LIMIT);
-    let sink = EventSink::new(history::Clock::start(), events);
-    let processes = Processes::start(guardian, sink).await.map_err(|error| error.to_string())?;
+    let processes = processes(guardian).await?;
     let clock = NodeClock::create(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let seen = canary::send_a_day_back(&processes, &idler(), &clock).await;
     processes.shutdown().await.map_err(|error| error.to_string())?;
     seen.map_err(|error| error.to_string())
+}
+
+/// Processes whose events nobody reads.
+async fn processes(guardian: Command) -> Result<Arc<Processes>, String> {
+    let (events, _recorded) = mpsc::channel(EVENTS_LIMIT);
+    let sink = EventSink::new(history::Clock::start(), events);
+    Processes::start(guardian, sink).await.map_err(|error| error.to_string())
+}
+
+/// Tries a switch between two network namespaces: a message passes, none passes a cut, and one passes after it.
+///
+/// # Errors
+/// Says why this machine has no such networks.
+pub async fn switch(guardian: Command) -> Result<String, String> {
+    let processes = processes(guardian).await?;
+    let tried = try_switch(&processes).await;
+    processes.shutdown().await.map_err(|error| error.to_string())?;
+    tried
+}
+
+async fn try_switch(processes: &Arc<Processes>) -> Result<String, String> {
+    let nodes = [1, 2].map(NodeId::numbered);
+    let links = Links::switched(processes, &nodes, 0).await.map_err(|error| error.to_string())?;
+    let link = Link::new(&nodes[0], &nodes[1]);
+    let passes = async |wait| links.probe(&link, wait).await.map_err(|error| error.to_string());
+    let took = passes(LIMIT).await?.ok_or("no message passed from one namespace to the other")?;
+    links.impose(FaultId(0), &link, Rule::HOLD);
+    if passes(CUT_WAIT).await?.is_some() {
+        return Err("a message passed a link that was cut".into());
+    }
+    links.lift(FaultId(0));
+    passes(LIMIT).await?.ok_or("no message passed after the cut was healed")?;
+    Ok(format!("a message passed between two namespaces in {took:.0?}, none while they were cut off"))
 }
 
 /// Tries a disk of our own: mounts it, lets a process write to it, fails its power, and looks at what is left.

@@ -56,6 +56,8 @@ pub enum Kind {
     MemoryLimit,
     /// Processes get no more descriptors.
     DescriptorLimit,
+    /// Packets between nodes are lost, doubled, reordered, corrupted or late.
+    Packet,
     /// Disks lose what was not saved, together with the processes.
     Power,
     /// Disks fail some operations.
@@ -88,7 +90,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Kill,
         Self::Pause,
         Self::Partition,
@@ -106,6 +108,7 @@ impl Kind {
         Self::Message,
         Self::MemoryLimit,
         Self::DescriptorLimit,
+        Self::Packet,
         Self::Power,
         Self::DiskError,
         Self::DiskFull,
@@ -142,6 +145,7 @@ impl Kind {
             Self::Message => "message",
             Self::MemoryLimit => "memory-limit",
             Self::DescriptorLimit => "descriptor-limit",
+            Self::Packet => "packet",
             Self::Power => "power",
             Self::DiskError => "disk-error",
             Self::DiskFull => "disk-full",
@@ -185,6 +189,16 @@ impl Kind {
     /// Whether messages between nodes must be told apart.
     pub fn needs_framing(self) -> bool {
         self == Self::Message
+    }
+
+    /// Whether the nodes must be joined by a switch of ours.
+    pub fn needs_switch(self) -> bool {
+        self == Self::Packet
+    }
+
+    /// Whether it needs connections between nodes that pass through proxies.
+    pub fn needs_proxies(self) -> bool {
+        matches!(self, Self::Reset | Self::Bandwidth | Self::HalfOpen | Self::SlowClose | Self::Message)
     }
 
     /// The clocks that it is about, which nodes must have been given before they are started.
@@ -241,6 +255,9 @@ impl Kind {
             Self::DescriptorLimit => {
                 "lets nodes open no more files and connections than they have (RLIMIT_NOFILE)"
             }
+            Self::Packet => {
+                "lets packets between nodes be lost, doubled, reordered, corrupted or late, each direction for itself"
+            }
             Self::Power => "fails the power of nodes: processes are killed, and writes without fsync lost",
             Self::DiskError => {
                 "lets fsyncs or writes of nodes end with an I/O error, or writes be short; of files whose path matches"
@@ -291,19 +308,18 @@ impl Kind {
             | Self::Damage => "/dev/fuse, and root, unprivileged user namespaces or fusermount3",
             Self::Transfer | Self::Operation | Self::Membership => "a target that offers it",
             Self::Wipe => "nothing; safe where the target offers membership",
+            Self::Packet => "--net switch: root or unprivileged user namespaces",
             Self::Command => "an executable file",
             Self::Clock | Self::ClockMonotonic => {
                 "ptrace of own children, x86-64, a target that asks the vDSO for the time"
             }
             Self::Upgrade => "another executable of the target (--upgrade-to)",
-            Self::Partition
-            | Self::Latency
-            | Self::Reset
-            | Self::BlackHole
-            | Self::Bandwidth
-            | Self::HalfOpen
-            | Self::SlowClose
-            | Self::Scenario => "a target whose peer addresses can be set, so that links lie between",
+            Self::Reset | Self::Bandwidth | Self::HalfOpen | Self::SlowClose => {
+                "a target whose peer addresses can be set, so that links lie between"
+            }
+            Self::Partition | Self::Latency | Self::BlackHole | Self::Scenario => {
+                "a target whose peer addresses can be set, so that links lie between, or --net switch"
+            }
         }
     }
 }

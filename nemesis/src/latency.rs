@@ -85,7 +85,7 @@ pub(crate) async fn prove_late(links: &Links, late: &[Link], delay: Duration) ->
     }
 }
 
-/// The links between nodes that a selector means: `all`, `some`, those of the `leader`, or named ones.
+/// The links between nodes that a selector means: `all`, `some`, `one`, those of the `leader`, or named ones.
 pub(crate) async fn choose<C: Cluster>(request: &Request<'_>, cluster: &C) -> Result<Vec<Link>, Skip> {
     let nodes = cluster.processes().nodes();
     let all = all_links(&nodes);
@@ -97,6 +97,7 @@ pub(crate) async fn choose<C: Cluster>(request: &Request<'_>, cluster: &C) -> Re
             some.sort();
             Ok(some)
         }
+        "one" => Ok(Dice::new(request.seed).pick(&all).cloned().into_iter().collect()),
         "leader" => {
             let leader = cluster.leader().await.ok_or_else(|| Skip("no leader is known".into()))?.into();
             Ok(all.into_iter().filter(|link| link.source == leader || link.destination == leader).collect())
@@ -115,7 +116,7 @@ pub(crate) fn all_links(nodes: &[NodeId]) -> Vec<Link> {
 }
 
 /// A delay in whole milliseconds, and a jitter of up to as much.
-fn draw_rule(unit: Duration, dice: &mut Dice) -> Rule {
+pub(crate) fn draw_rule(unit: Duration, dice: &mut Dice) -> Rule {
     let delay = unit.mul_f64(dice.log_even(DELAY_UNITS.0, DELAY_UNITS.1));
     let whole =
         |duration: Duration| Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));

@@ -2,11 +2,12 @@
 //!
 //! * [`guardian`] is a process of its own, parent of every node, and leaves none behind; [`Processes`] is what
 //!   the rest sees of it: which node runs, and which ends were asked for.
-//! * [`links`] are the proxies between nodes, and between clients and nodes; the audit finds what avoids them.
+//! * [`links`] are the proxies between nodes, and between clients and nodes; the audit finds what avoids them. `switch` is
+//!   what joins the nodes instead where they cannot be proxied.
 //! * [`schedule`] plans faults from a seed, [`runner`] carries them out on a [`Cluster`]; each fault is one file:
 //!   `kill` (also of `term`), `crash_loop`, `rolling_restart`, `pause`, `starve`, `partition` (also of `black-hole`),
-//!   `latency`, `bandwidth`, `reset`, `half_open`, `slow_close`, `message`, `limit` (of memory and of descriptors),
-//!   `membership`, `wipe`, `command`; `clock` is a folder, because it begins where processes are started; [`scenario`] plays
+//!   `latency`, `bandwidth`, `reset`, `half_open`, `slow_close`, `message`, `packet`, `limit` (of memory and of
+//!   descriptors), `membership`, `wipe`, `command`; `clock` is a folder, because it begins where processes are started; [`scenario`] plays
 //!   scripts of several.
 //! * [`doctor`] tells what of it works on this machine.
 //!
@@ -46,6 +47,7 @@ mod membership;
 mod message;
 mod nemesis;
 mod operation;
+mod packet;
 mod partition;
 mod patrol;
 mod pause;
@@ -63,6 +65,7 @@ pub mod schedule;
 mod sink;
 mod slow_close;
 mod starve;
+mod switch;
 mod victims;
 mod wipe;
 mod wrong_page;
@@ -79,3 +82,4 @@ pub use processes::{ProcessError, Processes};
 pub use recovery::heal_everything;
 pub use registry::Registry;
 pub use sink::EventSink;
+pub use switch::{SwitchError, Volley};

@@ -6,6 +6,9 @@
 //! stands, and when it is healed they are reset with everything that waited in them. Nodes that are
 //! cut off from each other stay reachable for clients, unless clients are what is cut. It does not reorder packets.
 //!
+//! Where a switch joins the nodes it is their packets that do not arrive; whoever sent them sends them again, so a black hole
+//! is a cut like any other, except for clients.
+//!
 //! Evidence: canaries sent in the name of the source, which passed before, do not arrive. Healed: they do.
 
 use std::collections::BTreeMap;
@@ -41,6 +44,8 @@ enum Manner {
     Holds,
     /// They are reset when the cut begins.
     Resets,
+    /// Their packets are lost, on a switch.
+    Drops,
     /// Their bytes are lost, and they are reset when the cut heals.
     Loses,
 }
@@ -50,14 +55,16 @@ impl Manner {
         match self {
             Self::Holds => "holds bytes",
             Self::Resets => "resets connections",
+            Self::Drops => "drops packets",
             Self::Loses => "loses bytes",
         }
     }
 
-    fn draw(request: &Request<'_>) -> Self {
+    fn draw(request: &Request<'_>, links: &Links) -> Self {
         let resets = || request.selector == "strand-leader" || Dice::new(!request.seed).one_in(RESETS_ONE_IN);
         match request.kind {
             Kind::BlackHole => Self::Loses,
+            _ if links.are_switched() => Self::Drops,
             _ if resets() => Self::Resets,
             _ => Self::Holds,
         }
@@ -71,7 +78,7 @@ impl Fault for Partition {
         if grudges.is_empty() {
             return Err(Skip(format!("{} nodes cannot be parted like that", nodes.len())));
         }
-        let manner = Manner::draw(request);
+        let manner = Manner::draw(request, cluster.links());
         let cut: Vec<Link> = grudges.into_iter().collect();
         let leaves_quorum = quorum::is_left_after(cluster, &[], &cut);
         let chosen = Scope::describe(request.selector, LINKS_PREFIX, &cut);
@@ -117,7 +124,8 @@ impl Fault for Partition {
         let (bytes, waited) = (grown(|stats| stats.bytes_held), grown(|stats| stats.waited));
         let resets = grown(|stats| stats.resets);
         (bytes + waited + resets > 0).then(|| {
-            format!("{bytes} bytes were held, {waited} new connections had to wait, {resets} connections were reset")
+            let fate = if cluster.links().are_switched() { "held or dropped" } else { "held" };
+            format!("{bytes} bytes were {fate}, {waited} new connections had to wait, {resets} connections were reset")
         })
     }
 

@@ -153,6 +153,10 @@ impl Processes {
         &self.registry
     }
 
+    pub(crate) fn guardian(&self) -> &Guardian {
+        &self.guardian
+    }
+
     /// The pid of the guardian.
     pub fn guardian_pid(&self) -> i32 {
         self.guardian.pid()

@@ -31,6 +31,7 @@ use crate::links::FaultId;
 use crate::membership::ChangeMembers;
 use crate::message::Messages;
 use crate::operation::Operate;
+use crate::packet::Packet;
 use crate::partition::Partition;
 use crate::patrol::Patrol;
 use crate::pause::Pause;
@@ -163,6 +164,7 @@ impl<C: Cluster> Runner<C> {
             Kind::Starve => record.live_as::<Starve>(&scheduled).await,
             Kind::Clock | Kind::ClockMonotonic => record.live_as::<WrongClock>(&scheduled).await,
             Kind::Command => record.live_as::<Command>(&scheduled).await,
+            Kind::Packet => record.live_as::<Packet>(&scheduled).await,
             Kind::Reset => record.live_as::<Reset>(&scheduled).await,
             Kind::Bandwidth => record.live_as::<Bandwidth>(&scheduled).await,
             Kind::HalfOpen => record.live_as::<HalfOpen>(&scheduled).await,

@@ -10,7 +10,7 @@ use targets::{Executable, Target};
 use workloads::Reads;
 
 use super::usage;
-use crate::plan::{CONCURRENCY_LIMIT, NODE_LIMIT, Plan, parse_nemeses};
+use crate::plan::{CONCURRENCY_LIMIT, NODE_LIMIT, Net, Plan, parse_nemeses};
 use crate::{exit, run};
 
 /// The longest run; longer ones belong into several.
@@ -63,6 +63,10 @@ pub(super) struct Args {
     /// A deliberately wrong variant of the Raft server (builds with `--features mutants`)
     #[arg(long, value_name = "ID")]
     mutant: Option<String>,
+    /// What joins the nodes: `links`, proxies that the nodes are told in each other's place, or `switch`, a network of their
+    /// own that carries every protocol and needs nothing of the target (see `shakedown doctor`)
+    #[arg(long, default_value = "links")]
+    net: String,
     /// From the beginning of a fault to that of the next: `fixed:5s`, `uniform:1s..4s` or `exp:3s` [default: a short gap
     /// after each fault]
     #[arg(long, value_name = "DISTRIBUTION")]
@@ -108,6 +112,7 @@ fn plan(args: Args) -> anyhow::Result<Plan> {
     operations(&*target, &nemeses)?;
     framing(&*target, &nemeses)?;
     disk(args.disk.as_deref(), &nemeses)?;
+    let net = network(&args.net, &nemeses)?;
     args.expect.parse::<Expect>().map_err(|e| usage(format!("--expect {}: {e}", args.expect)))?;
     reads(&args.read_consistency)?;
     if !(1..=NODE_LIMIT).contains(&args.nodes) {
@@ -137,6 +142,7 @@ fn plan(args: Args) -> anyhow::Result<Plan> {
         seed: args.seed.unwrap_or_else(draw_seed),
         read_consistency: args.read_consistency,
         mutant: args.mutant,
+        net,
         keys: args.keys,
         nemesis_interval: args.nemesis_interval,
         quiet: args.quiet,
@@ -157,6 +163,24 @@ fn upgrade(asked_for: bool, given: bool) -> anyhow::Result<()> {
         (true, false) => Err(usage("--nemesis upgrade: name the other build with --upgrade-to PATH")),
         (false, true) => Err(usage("--upgrade-to: only the nemesis `upgrade` uses it; add it to --nemesis")),
         _ => Ok(()),
+    }
+}
+
+/// Some faults need the one network, some the other.
+fn network(name: &str, nemeses: &[Nemesis]) -> anyhow::Result<Net> {
+    let net: Net = name.parse().map_err(|error| usage(format!("--net: {error}")))?;
+    let unfit = |kind: Kind| match net {
+        Net::Links => kind.needs_switch(),
+        Net::Switch => kind.needs_proxies(),
+    };
+    match (nemeses.iter().find(|nemesis| unfit(nemesis.kind())), net) {
+        (None, _) => Ok(net),
+        (Some(nemesis), Net::Links) => {
+            Err(usage(format!("--nemesis {nemesis}: links carry no packets; add --net switch")))
+        }
+        (Some(nemesis), Net::Switch) => Err(usage(format!(
+            "--nemesis {nemesis}: a switch cannot reset connections; leave it out, or use --net links"
+        ))),
     }
 }
 

@@ -97,6 +97,7 @@ fn trial(args: &Args, mutant: Option<&str>, title: &str, faults: &str, seed: u64
         read_consistency: "linearizable".into(),
         mutant: mutant.map(str::to_owned),
         keys: Vec::new(),
+        net: crate::plan::Net::default(),
         nemesis_interval: None,
         quiet: None,
         quorum: None,

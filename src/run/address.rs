@@ -45,19 +45,24 @@ impl AddressBlock {
         )
     }
 
-    /// Where the `i`-th node listens for clients.
-    pub(crate) fn client(&self, i: usize) -> SocketAddr {
-        self.address(i, CLIENT_PORT)
-    }
-
-    /// Where the `i`-th node listens for peers.
-    pub(crate) fn peer(&self, i: usize) -> SocketAddr {
-        self.address(i, PEER_PORT)
-    }
-
-    fn address(&self, i: usize, port: u16) -> SocketAddr {
+    /// The address of the `i`-th node.
+    pub(crate) fn node(&self, i: usize) -> Ipv4Addr {
         let host = u8::try_from(1 + i).expect("invariant: clusters are small");
-        SocketAddr::from((Ipv4Addr::new(127, self.block[0], self.block[1], host), port))
+        Ipv4Addr::new(127, self.block[0], self.block[1], host)
+    }
+}
+
+/// Where a node listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listens {
+    pub(crate) clients: SocketAddr,
+    pub(crate) peers: SocketAddr,
+}
+
+impl Listens {
+    /// Where the node listens that has this address.
+    pub(crate) fn at(address: Ipv4Addr) -> Self {
+        Self { clients: (address, CLIENT_PORT).into(), peers: (address, PEER_PORT).into() }
     }
 }
 
@@ -68,8 +73,8 @@ mod tests {
     #[test]
     fn blocks_of_two_runs_differ() {
         let (a, b) = (AddressBlock::claim().unwrap(), AddressBlock::claim().unwrap());
-        assert_ne!(a.client(0).ip(), b.client(0).ip());
-        assert_ne!(a.client(0), a.client(1));
-        assert!(a.client(0).ip().is_loopback());
+        assert_ne!(a.node(0), b.node(0));
+        assert_ne!(a.node(0), a.node(1));
+        assert!(a.node(0).is_loopback());
     }
 }

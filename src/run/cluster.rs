@@ -24,10 +24,10 @@ use targets::{
 use tokio::sync::watch;
 use workloads::{Completion, Reads, Request};
 
-use super::address::AddressBlock;
+use super::address::{AddressBlock, Listens};
 use super::logs;
 use crate::binary::Binaries;
-use crate::plan::Plan;
+use crate::plan::{Net, Plan};
 
 /// How long a cluster may take to commit its first write.
 const READY_LIMIT: Duration = Duration::from_secs(30);
@@ -54,6 +54,8 @@ pub(crate) struct RunCluster {
     /// Where clients reach each node: through the links.
     pub(crate) endpoints: BTreeMap<NodeId, SocketAddr>,
     nodes: Vec<NodeId>,
+    /// Where the nodes themselves listen.
+    listens: BTreeMap<NodeId, Listens>,
     /// Where the harness itself reaches each node, past the links.
     direct: BTreeMap<NodeId, SocketAddr>,
     probe: Box<dyn StatusProbe>,
@@ -87,26 +89,35 @@ impl RunCluster {
         let processes = Processes::start(guardian, sink.clone()).await?;
         let executable = open(&processes, &binaries.target).await?;
         let upgrade = upgrade(&processes, executable, binaries).await?;
-        let links = Links::new(processes.registry().clone()).await.context("cannot set up links")?;
+        let nodes = plan.node_ids();
+        let links = match plan.net {
+            Net::Links => Links::new(processes.registry().clone()).await.context("cannot set up links")?,
+            Net::Switch => Links::switched(&processes, &nodes, plan.seed)
+                .await
+                .context("cannot set up the switch (--net switch; see `shakedown doctor`)")?,
+        };
         if plan.nemeses()?.iter().any(|nemesis| nemesis.kind().needs_framing())
             && let Some(targets::Framing { preamble_bytes, header_bytes }) = target.framing()
         {
-            links
-                .set_framing(Framing { preamble_bytes, header_bytes })
-                .await
-                .context("cannot set up links")?;
+            let framing = Framing { preamble_bytes, header_bytes };
+            links.set_framing(framing).await.context("cannot set up links")?;
         }
-        let nodes = plan.node_ids();
-        let direct: BTreeMap<NodeId, SocketAddr> =
-            nodes.iter().enumerate().map(|(i, node)| (node.clone(), addresses.client(i))).collect();
-        let mut endpoints = BTreeMap::new();
-        for (node, address) in &direct {
-            endpoints.insert(node.clone(), links.listen_clients(node, *address).await?);
+        let address = |i, node| links.address(node).unwrap_or_else(|| addresses.node(i));
+        let listens: BTreeMap<NodeId, Listens> =
+            (0..).zip(&nodes).map(|(i, node)| (node.clone(), Listens::at(address(i, node)))).collect();
+        let (mut endpoints, mut direct) = (BTreeMap::new(), BTreeMap::new());
+        for (node, listens) in &listens {
+            endpoints.insert(node.clone(), links.listen_clients(node, listens.clients).await?);
+            let past = match plan.net {
+                Net::Links => listens.clients,
+                Net::Switch => links.listen_past(listens.clients).await?,
+            };
+            direct.insert(node.clone(), past);
         }
         let probe = target.status_probe().context("cannot set up the status probe")?;
         let operator = target.operator().transpose().context("cannot set up operations")?;
         let membership = target.membership().transpose().context("cannot set up changes of members")?;
-        let launches = launches(plan, &*target, &links, &addresses, paths).await?;
+        let launches = launches(plan, &*target, &links, &listens, paths).await?;
         let program = binaries.target.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let cluster = Self {
             target,
@@ -114,6 +125,7 @@ impl RunCluster {
             links,
             endpoints,
             nodes,
+            listens,
             direct,
             probe,
             leader: watch::Sender::new(None),
@@ -340,43 +352,49 @@ async fn launches(
     plan: &Plan,
     target: &dyn Target,
     links: &Links,
-    addresses: &AddressBlock,
+    listens: &BTreeMap<NodeId, Listens>,
     paths: &RunPaths,
 ) -> anyhow::Result<BTreeMap<NodeId, Launch>> {
-    let nodes = plan.node_ids();
-    let mut listeners = peer_listeners(&nodes, target.peering(), links, addresses).await?;
-    let launch = |(i, node): (usize, &NodeId)| Launch {
-        node: node.clone(),
-        data: paths.node(node).join("data"),
-        client_listen: addresses.client(i),
-        peer_listen: addresses.peer(i),
-        peers: listeners.remove(node).unwrap_or_default(),
-        mutant: plan.mutant.clone(),
-        joins: None,
+    let mut listeners = peer_listeners(target.peering(), links, listens).await?;
+    let launch = |(node, listens): (&NodeId, &Listens)| {
+        let launch = Launch {
+            node: node.clone(),
+            data: paths.node(node).join("data"),
+            client_listen: listens.clients,
+            peer_listen: listens.peers,
+            peers: listeners.remove(node).unwrap_or_default(),
+            mutant: plan.mutant.clone(),
+            joins: None,
+        };
+        (node.clone(), launch)
     };
-    Ok(nodes.iter().enumerate().map(launch).map(|launch| (launch.node.clone(), launch)).collect())
+    Ok(listens.iter().map(launch).collect())
 }
 
-/// By which address each node reaches each other: a listener of the links. Its own entry is where it listens.
+/// By which address each node reaches each other: a listener of the links, or the real one at a switch. Its own entry is
+/// where it listens.
 async fn peer_listeners(
-    nodes: &[NodeId],
     peering: Peering,
     links: &Links,
-    addresses: &AddressBlock,
+    listens: &BTreeMap<NodeId, Listens>,
 ) -> anyhow::Result<BTreeMap<NodeId, BTreeMap<NodeId, SocketAddr>>> {
     let mut shared = BTreeMap::new();
+    if links.are_switched() {
+        shared.extend(listens.iter().map(|(node, listens)| (node.clone(), listens.peers)));
+        return Ok(listens.keys().map(|node| (node.clone(), shared.clone())).collect());
+    }
     if peering == Peering::Advertised {
-        for (i, node) in nodes.iter().enumerate() {
-            let listener = links.listen_attributed(node, addresses.peer(i), Stranger::IsRefused).await?;
-            shared.insert(node.clone(), listener);
+        for (node, listens) in listens {
+            let address = links.listen_attributed(node, listens.peers, Stranger::IsRefused).await?;
+            shared.insert(node.clone(), address);
         }
-        return Ok(nodes.iter().map(|node| (node.clone(), shared.clone())).collect());
+        return Ok(listens.keys().map(|node| (node.clone(), shared.clone())).collect());
     }
     let mut listeners = BTreeMap::new();
-    for source in nodes {
+    for source in listens.keys() {
         let mut peers = BTreeMap::new();
-        for (i, node) in nodes.iter().enumerate() {
-            let upstream = addresses.peer(i);
+        for (node, listens) in listens {
+            let upstream = listens.peers;
             let address =
                 if node == source { upstream } else { links.listen_pair(source, node, upstream).await? };
             peers.insert(node.clone(), address);

@@ -20,7 +20,7 @@ use checker::{Budget, Verdict};
 use history::{Nanos, RunEvent, RunInfo, RunPaths, UpgradeInfo, read_history};
 
 use crate::binary::Binaries;
-use crate::plan::Plan;
+use crate::plan::{Net, Plan};
 use crate::store::{self, OpenRun};
 use crate::{digest, exit, judge, live};
 use progress::Progress;
@@ -185,6 +185,7 @@ fn run_info(plan: &Plan, run_id: &str, plan_id: String) -> RunInfo {
         suite_digest: String::new(),
         suite_version: env!("CARGO_PKG_VERSION").to_owned(),
         mutant: plan.mutant.clone(),
+        net: (plan.net != Net::default()).then(|| plan.net.name().to_owned()),
         workload: plan.workload.clone(),
         claim: "linearizable".to_owned(),
         read_consistency: plan.read_consistency.clone(),

@@ -104,18 +104,27 @@ impl Bench {
             // Its database has no checksums.
             jobs.push(("etcd", "25s", "bit-flip:wal$"));
         }
+        if self.has("network namespaces (switch)", "faults of packets")? {
+            jobs.push(("raft", "15s", "packet,partition,kill,pause --net switch"));
+            jobs.push(("etcd", "20s", "packet --net switch"));
+        }
         for (target, limit, nemesis) in jobs {
             let arguments = ["run", target, "--nodes", "3", "--seed", "7", "--time-limit", limit];
-            self.run(&[&arguments[..], &["--nemesis", nemesis]].concat(), 0)?;
+            let nemesis: Vec<&str> = nemesis.split(' ').collect();
+            self.run(&[&arguments[..], &["--nemesis"], &nemesis].concat(), 0)?;
         }
         Ok(())
     }
 
     fn has_disks(&self) -> anyhow::Result<bool> {
+        self.has("disks (FUSE)", "faults of disks")
+    }
+
+    fn has(&self, mechanism: &str, used_for: &str) -> anyhow::Result<bool> {
         let output = Command::new(&self.shakedown).arg("doctor").output()?;
-        let found = String::from_utf8_lossy(&output.stdout).contains("yes  disks (FUSE)");
+        let found = String::from_utf8_lossy(&output.stdout).contains(&format!("yes  {mechanism}"));
         if !found {
-            println!("   SKIPPED: faults of disks, see `shakedown doctor`");
+            println!("   SKIPPED: {used_for}, see `shakedown doctor`");
         }
         Ok(found)
     }

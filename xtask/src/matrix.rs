@@ -51,6 +51,9 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
         let mut command = Command::new(&shakedown);
         command.args(["run", target, "--nemesis", &nemesis, "--nodes", nodes, "--time-limit", TIME_LIMIT]);
         command.args(["--seed", &seed.to_string()]).arg("--out").arg(work.join("store"));
+        if nemesis.split(',').any(|kind| kind == "packet") {
+            command.args(["--net", "switch"]);
+        }
         if nemesis.split(',').any(|kind| kind == "upgrade") {
             command.arg("--upgrade-to").arg(if target == "raft" { &shakedown } else { Path::new(ETCD) });
         }
@@ -104,6 +107,10 @@ fn mixture(kinds: &[String], seed: u64) -> String {
     };
     let mut left = kinds.to_vec();
     let count = MIXED[below(MIXED.len())];
-    let drawn: Vec<String> = (0..count).map(|_| left.remove(below(left.len()))).collect();
+    let mut drawn: Vec<String> = (0..count).map(|_| left.remove(below(left.len()))).collect();
+    if drawn.iter().any(|kind| kind == "packet") {
+        // Where there are packets, connections cannot be reset.
+        drawn.retain(|kind| kind != "reset");
+    }
     drawn.join(",")
 }

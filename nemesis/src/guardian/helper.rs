@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::mounts;
+use super::descriptors;
 
 const PROGRAM: &str = "fusermount3";
 const OPTIONS: &str = "rw,nosuid,nodev,noatime,default_permissions,fsname=shakedown,subtype=shakedown";
@@ -23,7 +23,9 @@ pub(super) fn mount(target: &Path) -> Result<OwnedFd, String> {
     command.args(["-o", OPTIONS, "--"]).arg(target);
     command.env("_FUSE_COMMFD", "0").stdin(OwnedFd::from(theirs));
     execute(command)?;
-    mounts::receive(&ours).map_err(|error| format!("{PROGRAM} handed over no device: {error}"))
+    let mut received = descriptors::receive(&ours, 1)
+        .map_err(|error| format!("{PROGRAM} handed over no device: {error}"))?;
+    Ok(received.pop().expect("invariant: there is one"))
 }
 
 /// Unmounts a file system that nobody uses.

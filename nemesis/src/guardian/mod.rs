@@ -16,10 +16,14 @@
 //! processes that left its tree; restart nodes; apply faults other than signals. It uses no pid namespace, so nodes
 //! see the pids that the orchestrator sees.
 
+mod descriptors;
 mod following;
 mod helper;
 mod mounts;
+mod namespaces;
+mod networks;
 mod orphans;
+mod rtnetlink;
 mod server;
 mod session;
 mod sys;
@@ -27,6 +31,7 @@ mod tree;
 mod wire;
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
@@ -39,6 +44,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 pub use server::serve;
+pub(crate) use wire::Transport;
 pub use wire::{Account, Executable, ExitStatus, Mounter, NodeCommand, NodeSignal};
 
 use crate::process::Identity;
@@ -180,14 +186,12 @@ impl Guardian {
     /// # Errors
     /// When the machine does not allow it.
     pub async fn mount(&self, target: &Path, by_helper: bool) -> Result<(OwnedFd, Mounter), GuardianError> {
-        let descriptors = self.descriptors.lock().await;
-        match self.ask(Request::Mount { target: target.to_owned(), by_helper }).await? {
-            // It was sent before the answer, so nothing waits here.
-            Done::Mounted { by, .. } => {
-                let device = mounts::receive(&descriptors);
-                Ok((device.map_err(|error| GuardianError::Refused(error.to_string()))?, by))
+        let request = Request::Mount { target: target.to_owned(), by_helper };
+        match self.ask_for_descriptors(request, 1).await? {
+            (mut device, Done::Mounted { by, .. }) => {
+                Ok((device.pop().expect("invariant: there is one"), by))
             }
-            other => unreachable!("invariant: the guardian answers what was asked, not {other:?}"),
+            (_, other) => unreachable!("invariant: the guardian answers what was asked, not {other:?}"),
         }
     }
 
@@ -202,6 +206,30 @@ impl Guardian {
         }
     }
 
+    /// Gives a host a network namespace of its own, in which a node of this name will be born. The result is a packet socket
+    /// at the other end of its only cable: what is sent into it reaches the host, and the host's frames come out.
+    ///
+    /// # Errors
+    /// When the machine does not allow it.
+    pub(crate) async fn attach(&self, host: &NodeId, address: Ipv4Addr) -> Result<OwnedFd, GuardianError> {
+        self.ask_for_descriptor(Request::Attach { host: host.clone(), address }).await
+    }
+
+    /// Sockets that live in the network namespace of a host, whoever uses them. Each call costs a process, each socket
+    /// little. Once asked for they must be waited for: what comes is taken in the order in which it was asked for.
+    ///
+    /// # Errors
+    /// When the host was never attached.
+    pub(crate) async fn sockets(
+        &self,
+        host: &NodeId,
+        transport: Transport,
+        count: usize,
+    ) -> Result<Vec<OwnedFd>, GuardianError> {
+        let request = Request::Sockets { host: host.clone(), transport, count };
+        Ok(self.ask_for_descriptors(request, count).await?.0)
+    }
+
     /// Ends the guardian in an orderly way: every node is killed, stopped or not, and its end reported. Idempotent.
     ///
     /// # Errors
@@ -212,6 +240,23 @@ impl Guardian {
         let mut ended = self.ended.clone();
         let waited = tokio::time::timeout(END_LIMIT, ended.wait_for(|&ended| ended)).await;
         waited.map(|_| ()).map_err(|_| GuardianError::Silent)
+    }
+
+    async fn ask_for_descriptor(&self, request: Request) -> Result<OwnedFd, GuardianError> {
+        let (mut received, _) = self.ask_for_descriptors(request, 1).await?;
+        Ok(received.pop().expect("invariant: there is one"))
+    }
+
+    async fn ask_for_descriptors(
+        &self,
+        request: Request,
+        count: usize,
+    ) -> Result<(Vec<OwnedFd>, Done), GuardianError> {
+        let descriptors = self.descriptors.lock().await;
+        let done = self.ask(request).await?;
+        // They were sent before the answer, so nothing waits here.
+        let received = descriptors::receive(&descriptors, count);
+        received.map(|received| (received, done)).map_err(|error| GuardianError::Refused(error.to_string()))
     }
 
     async fn ask(&self, request: Request) -> Result<Done, GuardianError> {

@@ -8,36 +8,29 @@
 //! guardian when it ends, or the orchestrator when the guardian was killed. Only when both are killed at the same
 //! instant it is left, below the run's directory and dead; `fusermount3 -u` removes it.
 //!
-//! A file system is served by the orchestrator: the open device goes there, over a socket of its own, and is kept
-//! nowhere else, so that an orchestrator that dies leaves no node waiting for an answer.
+//! A file system is served by the orchestrator: the open device goes there and is kept nowhere else, so that an
+//! orchestrator that dies leaves no node waiting for an answer.
 
-#![allow(unsafe_code, reason = "leaving a namespace, and trying it in a child, has no safe wrapper")]
+#![allow(unsafe_code, reason = "trying something in a child has no safe wrapper")]
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
-};
 use rustix::process::{Pid, WaitOptions, getegid, geteuid, waitpid};
-use rustix::thread::{UnshareFlags, unshare_unsafe};
+use rustix::thread::UnshareFlags;
 
-use super::helper;
-use super::wire::{Done, Mounter};
+use super::wire::Mounter;
+use super::{helper, namespaces};
 
 const DEVICE: &str = "/dev/fuse";
 
 /// The guardian's end.
+#[derive(Default)]
 pub(super) struct Mounts {
-    /// Where descriptors go.
-    socket: UnixStream,
     /// Who mounts, once that is known.
     mounter: Option<Mounter>,
     /// What the helper mounted.
@@ -45,38 +38,33 @@ pub(super) struct Mounts {
 }
 
 impl Mounts {
-    pub(super) fn new(socket: UnixStream) -> Self {
-        Self { socket, mounter: None, visible: BTreeSet::new() }
-    }
-
-    /// Mounts a file system and sends the device on which it is served. Who mounts first mounts all; that is the helper if
+    /// Mounts a file system; the device on which it is to be served, and who mounted. Who mounts first mounts all; that is the helper if
     /// nothing else is possible, or wanted.
-    pub(super) fn mount(&mut self, target: &Path, by_helper: bool) -> Result<Done, String> {
+    pub(super) fn mount(&mut self, target: &Path, by_helper: bool) -> Result<(OwnedFd, Mounter), String> {
         match self.mounter {
-            Some(Mounter::Guardian) => self.mounted(target, Mounter::Guardian, mount_here(target)?),
+            Some(Mounter::Guardian) => Ok(self.mounted(target, Mounter::Guardian, mount_here(target)?)),
             None if !by_helper => self.mount_somehow(target),
-            Some(Mounter::Helper) | None => self.mounted(target, Mounter::Helper, helper::mount(target)?),
+            Some(Mounter::Helper) | None => Ok(self.mounted(target, Mounter::Helper, helper::mount(target)?)),
         }
     }
 
     /// In a namespace if that works, which is tried in a child, because nobody can return from one.
-    fn mount_somehow(&mut self, target: &Path) -> Result<Done, String> {
+    fn mount_somehow(&mut self, target: &Path) -> Result<(OwnedFd, Mounter), String> {
         let namespace = succeeds_in_child(|| leave_namespace().and_then(|()| mount_here(target).map(drop)));
         let Err(reason) = namespace else {
             leave_namespace()?;
-            return self.mounted(target, Mounter::Guardian, mount_here(target)?);
+            return Ok(self.mounted(target, Mounter::Guardian, mount_here(target)?));
         };
         let device = helper::mount(target).map_err(|other| format!("{reason}; {other}"))?;
-        self.mounted(target, Mounter::Helper, device)
+        Ok(self.mounted(target, Mounter::Helper, device))
     }
 
-    fn mounted(&mut self, target: &Path, by: Mounter, device: OwnedFd) -> Result<Done, String> {
+    fn mounted(&mut self, target: &Path, by: Mounter, device: OwnedFd) -> (OwnedFd, Mounter) {
         self.mounter = Some(by);
         if by == Mounter::Helper {
             self.visible.insert(target.to_owned());
         }
-        send(&self.socket, &device).map_err(|error| format!("cannot hand over {DEVICE}: {error}"))?;
-        Ok(Done::Mounted { target: target.to_owned(), by })
+        (device, by)
     }
 
     pub(super) fn unmount(&mut self, target: &Path) -> Result<(), String> {
@@ -142,49 +130,9 @@ fn leave_namespace() -> Result<(), String> {
 }
 
 fn try_leave_namespace() -> io::Result<()> {
-    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-    // SAFETY: the guardian has one thread and holds no memory that depends on a namespace.
-    if unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.is_err() {
-        // SAFETY: as above.
-        unsafe { unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNS) }?;
-        fs::write("/proc/self/setgroups", "deny")?;
-        fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
-        fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))?;
-    }
+    namespaces::gain_privilege()?;
+    namespaces::leave(UnshareFlags::NEWNS)?;
     // What is mounted from now on stays here.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     Ok(())
-}
-
-fn send(socket: &UnixStream, device: &OwnedFd) -> io::Result<()> {
-    let descriptors = [device.as_fd()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-    sendmsg(socket, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
-    Ok(())
-}
-
-/// Takes a descriptor that was sent already. What the guardian's process printed before it began to serve is passed over.
-pub(super) fn receive(socket: &UnixStream) -> io::Result<OwnedFd> {
-    loop {
-        if let Some(descriptor) = receive_some(socket)? {
-            return Ok(descriptor);
-        }
-    }
-}
-
-fn receive_some(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
-    let mut bytes = [0; 256];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::CMSG_CLOEXEC;
-    let received = recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags)?;
-    if received.bytes == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-        _ => None,
-    }))
 }

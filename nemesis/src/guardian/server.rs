@@ -22,8 +22,10 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, pidfd_open, set_child_subreaper, setsid, wait,
 };
 
+use super::descriptors;
 use super::following::{Followed, Following};
 use super::mounts::Mounts;
+use super::networks::Networks;
 use super::sys::{self, Launch};
 use super::tree::{kill_descendants, own_pid, signal_until_stable};
 use super::wire::{
@@ -86,7 +88,10 @@ struct Server {
     inbox: Vec<u8>,
     programs: Vec<Program>,
     nodes: BTreeMap<NodeId, Node>,
+    /// Where descriptors go.
+    descriptors: UnixStream,
     mounts: Mounts,
+    networks: Networks,
     /// Processes that stop and wait for the guardian at signals and programs.
     followed: BTreeSet<i32>,
 }
@@ -100,14 +105,16 @@ impl Server {
         set_child_subreaper(Some(getpid()))?;
         let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-        let mounts = Mounts::new(UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?));
+        let descriptors = UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?);
         rustix::stdio::dup2_stdout(OpenOptions::new().write(true).open("/dev/null")?)?;
         Ok(Self {
             socket,
             inbox: Vec::new(),
             programs: Vec::new(),
             nodes: BTreeMap::new(),
-            mounts,
+            descriptors,
+            mounts: Mounts::default(),
+            networks: Networks::default(),
             followed: BTreeSet::new(),
         })
     }
@@ -174,9 +181,27 @@ impl Server {
             Request::Open { path } => self.open(&path),
             Request::Spawn { node, command } => self.spawn(node, command),
             Request::Signal { node, signal } => self.signal(&node, signal),
-            Request::Mount { target, by_helper } => self.mounts.mount(&target, by_helper),
+            Request::Mount { target, by_helper } => {
+                let (device, by) = self.mounts.mount(&target, by_helper)?;
+                self.hand_over(&[device], Done::Mounted { target, by })
+            }
             Request::Unmount { target } => self.mounts.unmount(&target).map(|()| Done::Unmounted),
+            Request::Attach { host, address } => {
+                let cable = self.networks.attach(host, address)?;
+                self.hand_over(&[cable], Done::Attached)
+            }
+            Request::Sockets { host, transport, count } => {
+                let sockets = self.networks.sockets(&host, transport, count)?;
+                self.hand_over(&sockets, Done::Sockets)
+            }
         }
+    }
+
+    /// They are sent before the answer, so that whoever gets the answer need not wait for them.
+    fn hand_over(&self, opened: &[impl AsFd], done: Done) -> Result<Done, String> {
+        let mut opened = opened.iter();
+        let sent = opened.try_for_each(|opened| descriptors::send(&self.descriptors, opened.as_fd()));
+        sent.map(|()| done).map_err(|error| format!("cannot hand over a descriptor: {error}"))
     }
 
     fn open(&mut self, path: &Path) -> Result<Done, String> {
@@ -240,6 +265,7 @@ impl Server {
             stdout: append(&command.stdout)?,
             stderr: append(&command.stderr)?,
             account: command.account,
+            network: self.networks.of(node),
             followed: command.clock.is_some(),
         })
     }

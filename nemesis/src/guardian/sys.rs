@@ -9,6 +9,7 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::ptr;
 
@@ -16,7 +17,9 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_parent_process_death_signal, waitpid,
 };
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::descriptors;
 use super::wire::Account;
 use crate::clock::trace;
 
@@ -42,6 +45,8 @@ pub(super) struct Launch<'a> {
     pub(super) stdout: File,
     pub(super) stderr: File,
     pub(super) account: Option<Account>,
+    /// The network namespace that it lives in, if that is not the guardian's.
+    pub(super) network: Option<&'a OwnedFd>,
     /// Whether the child is followed, and stops before it begins with the program.
     pub(super) followed: bool,
 }
@@ -89,6 +94,46 @@ pub(super) fn spawn(launch: &Launch<'_>) -> Result<Pid, String> {
     if reason.is_empty() { Ok(child) } else { Err(reason) }
 }
 
+/// Lets a child of the guardian open descriptors where the guardian itself cannot go, because it may not come back.
+///
+/// # Errors
+/// What the child says.
+pub(super) fn open_in_child(
+    count: usize,
+    open: impl FnOnce() -> Result<Vec<OwnedFd>, String>,
+) -> Result<Vec<OwnedFd>, String> {
+    let say = |step: &str, error: io::Error| format!("{step}: {error}");
+    let (mut report, mut complaint) = io::pipe().map_err(|e| say("cannot open a pipe", e))?;
+    let (ours, theirs) = UnixStream::pair().map_err(|e| say("cannot open a socket", e))?;
+    // SAFETY: the guardian has one thread, so the child starts with consistent memory; it leaves through `_exit` only.
+    let forked = unsafe { libc::fork() };
+    if forked < 0 {
+        return Err(say("cannot fork", io::Error::last_os_error()));
+    }
+    let Some(child) = Pid::from_raw(forked) else {
+        let send = |opened: &OwnedFd| descriptors::send(&theirs, opened.as_fd());
+        let sent = open().and_then(|opened| {
+            opened.iter().try_for_each(send).map_err(|e| say("cannot hand over a descriptor", e))
+        });
+        if let Err(reason) = sent {
+            // Nobody is left to hear of a failure to complain.
+            let _ = complaint.write_all(reason.as_bytes());
+        }
+        // SAFETY: `_exit` ends the child without running the guardian's exit handlers.
+        unsafe { libc::_exit(0) }
+    };
+    drop((complaint, theirs));
+    let mut reason = String::new();
+    let heard = report.read_to_string(&mut reason);
+    // Fails only when there is no such child any more.
+    let _ = waitpid(Some(child), WaitOptions::empty());
+    heard.map_err(|e| say("cannot hear from the child", e))?;
+    if !reason.is_empty() {
+        return Err(reason);
+    }
+    descriptors::receive(&ours, count).map_err(|e| say("the child opened too little", e))
+}
+
 /// Ends a child that has not become a node.
 pub(super) fn give_up(child: Pid) {
     // Both fail only when there is no such child any more.
@@ -121,6 +166,10 @@ fn prepare(launch: &Launch<'_>, guardian: Pid) -> Result<(), Failure> {
         .map_err(|e| ("cannot close descriptors (Linux 5.11 is needed)", e))?;
     if launch.is_script {
         fcntl_setfd(launch.program.as_fd(), FdFlags::empty()).map_err(step("cannot pass the script on"))?;
+    }
+    if let Some(network) = launch.network {
+        move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(step("cannot enter the network namespace"))?;
     }
     if let Some(account) = launch.account {
         change_account(account).map_err(|e| ("cannot change the account", e))?;

@@ -5,6 +5,7 @@
 //! that announced the process.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use history::NodeId;
@@ -154,6 +155,18 @@ pub(super) enum Request {
     Mount { target: PathBuf, by_helper: bool },
     /// Unmount it.
     Unmount { target: PathBuf },
+    /// Give a host a network namespace of its own, with a cable whose other end the orchestrator will hold.
+    Attach { host: NodeId, address: Ipv4Addr },
+    /// Open sockets in the network namespace of a host.
+    Sockets { host: NodeId, transport: Transport, count: usize },
+}
+
+/// What a socket speaks, over IPv4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Transport {
+    Tcp,
+    Udp,
 }
 
 /// What the guardian says.
@@ -180,4 +193,8 @@ pub(super) enum Done {
     Mounted { target: PathBuf, by: Mounter },
     /// It is not mounted any more.
     Unmounted,
+    /// The host has its namespace, and the end of its cable was sent.
+    Attached,
+    /// The sockets were sent.
+    Sockets,
 }

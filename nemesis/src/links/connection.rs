@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::lane::{Counters, Lane, count};
 use super::messages::Framing;
 use super::pump::{Pump, PumpEnd};
+use super::upstream::Upstream;
 
 /// Connections of one link that wait for a cut to heal, at most; more are reset.
 pub(super) const WAITING_LIMIT: u64 = 256;
@@ -27,7 +28,7 @@ const SWALLOWED_BYTES: usize = 16 << 10;
 /// Where a connection goes, and by which links.
 #[derive(Debug)]
 pub(super) struct Route {
-    pub(super) upstream: SocketAddr,
+    pub(super) upstream: Upstream,
     /// From the dialler.
     pub(super) forth: Lane,
     /// To the dialler.
@@ -94,7 +95,7 @@ async fn establish(mut dialler: Socket, route: &mut Route) -> Result<(), Broken>
     if wait_for_both(route).await? && gave_up(&dialler.stream).await {
         return Err(Broken::ByItself);
     }
-    let dialled = timeout(CONNECT_LIMIT, TcpStream::connect(route.upstream)).await;
+    let dialled = timeout(CONNECT_LIMIT, route.upstream.connect()).await;
     let Ok(Ok(server)) = dialled else { return Err(Broken::Refused) };
     let mut server = Socket::new(server);
     let _counted = Open::count(&route.forth);

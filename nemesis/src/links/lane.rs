@@ -8,7 +8,9 @@ use tokio::sync::watch;
 use super::meter::Meter;
 use super::rule::Rule;
 
-/// What happened on a link since it exists. Connections count for the direction from the dialler.
+/// What happened on a link since it exists. Connections count for the direction from the dialler. On a switch
+/// there are none; bytes in and out are what TCP and UDP carry, without what kernels say by themselves, and bytes held and
+/// delayed are those of whole packets, so that an attempt to connect counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LinkStats {
     /// Connections that were established to the destination.
@@ -25,7 +27,7 @@ pub struct LinkStats {
     pub bytes_in: u64,
     /// Bytes that went to the destination.
     pub bytes_out: u64,
-    /// Bytes that had to wait because the link was held.
+    /// Bytes that had to wait because the link was held; on a switch, that were lost for that.
     pub bytes_held: u64,
     /// Bytes that had to wait because the link was slow.
     pub bytes_delayed: u64,
@@ -39,30 +41,33 @@ pub struct LinkStats {
     pub late_ends: u64,
     /// Messages that were lost, late, repeated or out of turn.
     pub messages: u64,
+    /// Packets that were lost, delivered twice, overtaken, corrupted or late; 0 where there is no switch.
+    pub packets_hit: u64,
 }
 
 /// The counters behind [`LinkStats`].
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(crate) struct Counters {
     pub(super) connections: AtomicU64,
     pub(super) ended: AtomicU64,
     pub(super) waited: AtomicU64,
     pub(super) waiting: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) resets: AtomicU64,
-    pub(super) bytes_in: AtomicU64,
-    pub(super) bytes_out: AtomicU64,
-    pub(super) bytes_held: AtomicU64,
-    pub(super) bytes_delayed: AtomicU64,
+    pub(crate) bytes_in: AtomicU64,
+    pub(crate) bytes_out: AtomicU64,
+    pub(crate) bytes_held: AtomicU64,
+    pub(crate) bytes_delayed: AtomicU64,
     pub(super) bytes_slowed: AtomicU64,
     pub(super) halved: AtomicU64,
     pub(super) bytes_lost: AtomicU64,
     pub(super) late_ends: AtomicU64,
     pub(super) messages: AtomicU64,
+    pub(crate) packets_hit: AtomicU64,
 }
 
 /// Adds to a counter. Counters are read for reports, so no order between them is promised.
-pub(super) fn count(counter: &AtomicU64, amount: usize) {
+pub(crate) fn count(counter: &AtomicU64, amount: usize) {
     counter.fetch_add(amount as u64, Ordering::Relaxed);
 }
 
@@ -84,6 +89,7 @@ impl Counters {
             bytes_lost: read(&self.bytes_lost),
             late_ends: read(&self.late_ends),
             messages: read(&self.messages),
+            packets_hit: read(&self.packets_hit),
         }
     }
 }
@@ -121,15 +127,22 @@ impl LinkState {
 
 /// One direction of one connection: the rules it obeys and the counters it feeds.
 #[derive(Debug, Clone)]
-pub(super) struct Lane {
-    pub(super) rule: watch::Receiver<Rule>,
+pub(crate) struct Lane {
+    pub(crate) rule: watch::Receiver<Rule>,
     pub(super) resets: watch::Receiver<u64>,
     pub(super) closes: Option<watch::Receiver<u64>>,
-    pub(super) counters: Arc<Counters>,
+    pub(crate) counters: Arc<Counters>,
     pub(super) meter: Arc<Meter>,
 }
 
 impl Lane {
+    /// One whose counters nobody reads.
+    #[cfg(test)]
+    pub(crate) fn detached(rule: watch::Receiver<Rule>) -> Self {
+        let resets = watch::Sender::default().subscribe();
+        Self { rule, resets, closes: None, counters: Arc::default(), meter: Arc::default() }
+    }
+
     /// Waits until nobody holds the link. A link that is gone holds nothing.
     pub(super) async fn opened(&mut self) {
         let _ = self.rule.wait_for(|rule| !rule.held).await;

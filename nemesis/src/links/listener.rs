@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::connection::{Route, Socket, serve};
 use super::messages::Framing;
 use super::table::Table;
+use super::upstream::Upstream;
 use crate::diag::SockDiag;
 use crate::{Endpoint, Registry, process};
 
@@ -47,7 +48,7 @@ pub(super) enum Attribution {
 #[derive(Debug, Clone)]
 pub(super) struct Door {
     pub(super) destination: Endpoint,
-    pub(super) upstream: SocketAddr,
+    pub(super) upstream: Upstream,
     pub(super) attribution: Attribution,
     /// Of what nodes say when they dial here.
     pub(super) framing: Option<Framing>,
@@ -89,7 +90,7 @@ impl Door {
             if let Some(endpoint) = door.resolve(dialler, peer, &socket).await {
                 let (forth, back) = door.lanes(&endpoint);
                 let framing = door.framing.filter(|_| endpoint.node().is_some());
-                let (upstream, seed) = (door.upstream, door.table.next_seed());
+                let (upstream, seed) = (door.upstream.clone(), door.table.next_seed());
                 let route = Route { upstream, forth, back, framing, seed };
                 serve(socket, route).await;
             }

@@ -12,7 +12,10 @@
 //! * While any direction of a pair is held, new connections of the pair are not established.
 //! * Faults that overlap add up: a link is open when the last of them was lifted.
 //!
-//! What it cannot do: drop or reorder packets, lose a handshake (the dialler's connect succeeds, and then nothing
+//! With a switch ([`Links::switched`]) the links between nodes are directions of a network of packets instead, and obey the
+//! same rules; what is held there is lost. Clients reach the nodes through proxies all the same.
+//!
+//! What a proxy cannot do: drop or reorder packets, lose a handshake (the dialler's connect succeeds, and then nothing
 //! comes), let a connection die of missing keepalives, carry UDP. Connections that avoid the links are found by
 //! [`Links::audit`], not prevented.
 
@@ -22,10 +25,12 @@ mod lane;
 mod listener;
 mod messages;
 mod meter;
+mod noise;
 mod pump;
 mod rule;
 mod table;
 mod trial;
+mod upstream;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -34,24 +39,29 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use history::NodeId;
+use tokio::io::copy_bidirectional;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 pub use canary::CanaryEnds;
 pub use lane::LinkStats;
+pub(crate) use lane::{Counters, Lane, count};
 pub use listener::Stranger;
 pub use messages::Framing;
+pub use noise::{Noise, Rate};
 pub use rule::{FaultId, Odds, Rule};
 pub use table::Strangers;
 pub use trial::Trial;
 
 use crate::audit::{self, Bypass};
 use crate::diag::SockDiag;
-use crate::{Endpoint, Link, Registry};
+use crate::switch::{Switch, SwitchError, Volley};
+use crate::{Endpoint, Link, Processes, Registry};
 use canary::Canaries;
 use listener::{Attribution, Door};
 use table::Table;
 use trial::Trials;
+use upstream::Upstream;
 
 /// All links of a cluster. Copies are the same links; when the last one is dropped, listeners and connections are closed.
 #[derive(Debug, Clone)]
@@ -60,6 +70,8 @@ pub struct Links(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     table: Arc<Table>,
+    /// What joins the nodes, unless they are on loopback.
+    switch: Option<Arc<Switch>>,
     registry: Registry,
     diag: Arc<Mutex<SockDiag>>,
     canaries: Canaries,
@@ -82,9 +94,30 @@ impl Links {
     /// # Errors
     /// When loopback or `NETLINK_SOCK_DIAG` cannot be used.
     pub async fn new(registry: Registry) -> io::Result<Self> {
+        Self::with(registry, Arc::default(), None).await
+    }
+
+    /// The same for nodes that a switch of ours joins, each in a network namespace of its own: they find each other at
+    /// [`Links::address`], and must not have been started. `seed` decides which packets a noisy link hits.
+    ///
+    /// # Errors
+    /// When this machine does not allow it.
+    pub async fn switched(
+        processes: &Arc<Processes>,
+        nodes: &[NodeId],
+        seed: u64,
+    ) -> Result<Self, SwitchError> {
+        let table = Arc::new(Table::default());
+        let lane = |link: &Link| table.lanes(&link.source, &link.destination).0;
+        let switch = Switch::start(Arc::clone(processes), nodes, seed, lane).await?;
+        Ok(Self::with(processes.registry().clone(), table, Some(Arc::new(switch))).await?)
+    }
+
+    async fn with(registry: Registry, table: Arc<Table>, switch: Option<Arc<Switch>>) -> io::Result<Self> {
         let (receiver, canary_upstream) = bind().await?;
         let inner = Inner {
-            table: Arc::default(),
+            table,
+            switch,
             registry,
             diag: Arc::new(Mutex::new(SockDiag::open()?)),
             canaries: Canaries::default(),
@@ -152,6 +185,43 @@ impl Links {
         self.listen(destination, upstream, Attribution::Always(Endpoint::Clients)).await
     }
 
+    /// Opens an address at which a node is reached past all links, whatever any fault wants.
+    ///
+    /// # Errors
+    /// When no listener can be bound on loopback.
+    pub async fn listen_past(&self, upstream: SocketAddr) -> io::Result<SocketAddr> {
+        let (listener, address) = bind().await?;
+        let upstream = self.upstream(upstream);
+        self.0.tasks().spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                tokio::select! {
+                    Ok((mut dialler, _)) = listener.accept() => {
+                        let upstream = upstream.clone();
+                        connections.spawn(async move {
+                            // What breaks at one end breaks at the other.
+                            if let Ok(mut node) = upstream.connect().await {
+                                let _ = copy_bidirectional(&mut dialler, &mut node).await;
+                            }
+                        });
+                    }
+                    Some(_) = connections.join_next() => {}
+                }
+            }
+        });
+        Ok(address)
+    }
+
+    /// The address of a node in the network of the switch, if there is one: every node reaches it there, at any port.
+    pub fn address(&self, node: &NodeId) -> Option<Ipv4Addr> {
+        self.0.switch.as_ref()?.address(node)
+    }
+
+    /// Whether a switch joins the nodes.
+    pub fn are_switched(&self) -> bool {
+        self.0.switch.is_some()
+    }
+
     /// Adds what a fault wants of a link.
     pub fn impose(&self, fault: FaultId, link: &Link, rule: Rule) {
         self.0.table.impose(fault, link, rule);
@@ -204,7 +274,7 @@ impl Links {
         self.probe_with(link, canary::NONCE_BYTES, wait).await
     }
 
-    /// The same with so many bytes, rounded up to a multiple of eight.
+    /// The same with so many bytes, rounded up to a multiple of eight; at a switch with few.
     ///
     /// # Errors
     /// When loopback cannot be used.
@@ -214,9 +284,23 @@ impl Links {
         bytes: usize,
         wait: Duration,
     ) -> io::Result<Option<Duration>> {
-        let door = self.canary_door(&link.destination).await?;
         let wait = wait + self.rule(link).latest();
+        if let Some(switch) = self.switch_of(link) {
+            return switch.probe(link, wait).await;
+        }
+        let door = self.canary_door(&link.destination).await?;
         self.0.canaries.probe(link, bytes, door, &self.0.registry, wait).await
+    }
+
+    /// Sends `count` canaries over a link of the switch, one after the other, and looks at what arrives until `wait` after the
+    /// last, to which the delay of the link is added.
+    ///
+    /// # Errors
+    /// When the link is not one of a switch.
+    pub async fn volley(&self, link: &Link, count: usize, wait: Duration) -> io::Result<Volley> {
+        let wait = wait + self.rule(link).latest();
+        let no_switch = || io::Error::new(io::ErrorKind::Unsupported, format!("no switch carries {link}"));
+        self.switch_of(link).ok_or_else(no_switch)?.volley(link, count, wait).await
     }
 
     /// The canary that is connected over a link at this moment; `None` when there is none.
@@ -256,6 +340,17 @@ impl Links {
         audit::audit(&self.0.registry, &upstreams)
     }
 
+    /// The switch, if it carries this link.
+    fn switch_of(&self, link: &Link) -> Option<&Switch> {
+        let between_nodes = link.source.node().is_some() && link.destination.node().is_some();
+        self.0.switch.as_deref().filter(|_| between_nodes)
+    }
+
+    fn upstream(&self, address: SocketAddr) -> Upstream {
+        let is_attached = |switch: &&Arc<Switch>| switch.has(address.ip());
+        Upstream { address, switch: self.0.switch.as_ref().filter(is_attached).cloned() }
+    }
+
     async fn listen(&self, node: &NodeId, upstream: SocketAddr, how: Attribution) -> io::Result<SocketAddr> {
         self.0.upstreams().insert(upstream, node.clone());
         self.open_door(node.into(), upstream, how, self.framing()).await
@@ -271,7 +366,7 @@ impl Links {
         let (listener, address) = bind().await?;
         let door = Door {
             destination,
-            upstream,
+            upstream: self.upstream(upstream),
             attribution,
             framing,
             table: Arc::clone(&self.0.table),

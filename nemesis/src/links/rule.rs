@@ -5,9 +5,12 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::Noise;
 use crate::Link;
 
 /// What a link does to the bytes of all its connections. The default lets them pass.
+///
+/// On a switch it is packets that are late, and what is held is lost: whoever sent it sends it again, or does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rule {
     /// Bytes wait until nobody holds them any more; new connections of the pair wait too.
@@ -25,6 +28,8 @@ pub struct Rule {
     pub half_open: bool,
     /// What happens to single messages, on links whose messages can be told apart.
     pub messages: Odds,
+    /// What happens to single packets on a switch.
+    pub noise: Noise,
 }
 
 impl Rule {
@@ -37,6 +42,7 @@ impl Rule {
         rate: None,
         half_open: false,
         messages: Odds::NONE,
+        noise: Noise::NONE,
     };
     /// Holds everything.
     pub const HOLD: Self = Self { held: true, ..Self::OPEN };
@@ -46,6 +52,11 @@ impl Rule {
     /// Lets bytes pass, later by `delay` and up to `jitter`.
     pub const fn late(delay: Duration, jitter: Duration) -> Self {
         Self { delay, jitter, ..Self::OPEN }
+    }
+
+    /// Does this to packets.
+    pub const fn noisy(noise: Noise) -> Self {
+        Self { noise, ..Self::OPEN }
     }
 
     /// Lets bytes pass, and the ends of streams later by `delay`.
@@ -73,6 +84,7 @@ impl Rule {
             rate: self.rate.into_iter().chain(other.rate).min(),
             half_open: self.half_open || other.half_open,
             messages: self.messages.and(other.messages),
+            noise: self.noise.and(other.noise),
         }
     }
 
@@ -102,6 +114,9 @@ impl fmt::Display for Rule {
         }
         if self.messages != Odds::NONE {
             words.push(self.messages.to_string());
+        }
+        if self.noise != Noise::NONE {
+            words.push(self.noise.to_string());
         }
         f.write_str(if words.is_empty() { "open" } else { "" })?;
         f.write_str(&words.join(", "))

@@ -467,6 +467,9 @@ async fn again(standing: &Standing, reason: impl FnOnce() -> String) -> Result<(
 
 /// Resets connections; canaries that were connected are proof.
 async fn reset<C: Cluster>(cluster: &C, over: &[Link]) -> Result<String, Halt> {
+    if cluster.links().are_switched() {
+        return Err(Halt::NotNow("a switch cannot reset connections; play it with --net links".into()));
+    }
     let links = cluster.links();
     let mut canaries = Vec::new();
     for link in over {

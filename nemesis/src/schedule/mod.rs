@@ -203,6 +203,24 @@ fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
             &["all", "some", "leader"]
         }
         Kind::HalfOpen => &["from-leader", "from-leader", "to-leader", "some"],
+        Kind::Packet => &[
+            "loss all",
+            "loss some",
+            "loss leader",
+            "loss one",
+            "duplicate all",
+            "duplicate some",
+            "reorder all",
+            "reorder leader",
+            "corrupt all",
+            "corrupt leader",
+            "delay some",
+            "delay one",
+            "mixture all",
+            "mixture all",
+            "mixture some",
+            "mixture leader",
+        ],
         Kind::CrashLoop => &["leader", "leader", "one", "minority", "all"],
         Kind::RollingRestart | Kind::Upgrade => &["all"],
         Kind::DiskError | Kind::DiskFull | Kind::MemoryLimit | Kind::DescriptorLimit => {
@@ -234,7 +252,7 @@ fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
 fn nodes_needed(kind: Kind, selector: &str) -> usize {
     match (kind, selector) {
         (Kind::Partition | Kind::BlackHole, selector) => nodes_to_part(selector),
-        (Kind::Latency | Kind::Reset | Kind::Bandwidth | Kind::SlowClose, _) => 2,
+        (Kind::Latency | Kind::Reset | Kind::Bandwidth | Kind::SlowClose | Kind::Packet, _) => 2,
         (Kind::HalfOpen | Kind::Message | Kind::RollingRestart | Kind::Upgrade, _) => 2,
         (Kind::Command | Kind::Scenario, _) => 1,
         (Kind::Transfer, _) => 2,

@@ -10,6 +10,7 @@ mod limits;
 mod lines;
 mod links;
 mod members;
+mod packets;
 mod processes;
 mod scenarios;
 mod scene;

@@ -25,6 +25,8 @@ pub(crate) const NODES: usize = 3;
 pub(crate) static SCENES: AtomicU8 = AtomicU8::new(0);
 /// How often a node sends a byte to each peer.
 pub(crate) const BEAT: Duration = Duration::from_millis(5);
+/// Where nodes listen in networks of their own.
+const SWITCHED_PORT: u16 = 20_010;
 /// Long enough for bytes to flow while a fault stands.
 pub(crate) const A_WHILE: Duration = Duration::from_millis(200);
 /// Long enough for a fault that does something again and again.
@@ -209,6 +211,30 @@ impl Scene {
         scene
     }
 
+    /// The same with nodes that a switch joins; `None`, said aloud, when this machine has no such networks.
+    pub(crate) async fn switched() -> Option<Self> {
+        if let Err(reason) = nemesis::doctor::switch(guardian_command()).await {
+            println!("SKIPPED: no network namespaces here: {reason}");
+            return None;
+        }
+        let ground = Ground::new().await;
+        let nodes: Vec<NodeId> = (1..=NODES).map(n).collect();
+        let links = Links::switched(&ground.processes, &nodes, 7).await.unwrap();
+        let real = |node| SocketAddr::from((links.address(node).unwrap(), SWITCHED_PORT));
+        let mut upstreams = BTreeMap::new();
+        for node in &nodes {
+            let peers: Vec<SocketAddr> = nodes.iter().filter(|peer| *peer != node).map(real).collect();
+            ground.add_beating(node, real(node), &peers).await;
+            upstreams.insert(node.clone(), links.listen_past(real(node)).await.unwrap());
+        }
+        let scene = Self::of(ground, links, upstreams).await;
+        for node in &nodes {
+            scene.cluster.processes.launch(node).await.unwrap();
+        }
+        scene.flows().await;
+        Some(scene)
+    }
+
     pub(crate) async fn not_started() -> Self {
         let ground = Ground::new().await;
         let links = Links::new(ground.processes.registry().clone()).await.unwrap();
@@ -229,6 +255,10 @@ impl Scene {
             let clock = ground.directory.path().join(format!("{node}.clock"));
             ground.processes.give_clock(node, &clock).unwrap();
         }
+        Self::of(ground, links, upstreams).await
+    }
+
+    async fn of(ground: Ground, links: Links, upstreams: BTreeMap<NodeId, SocketAddr>) -> Self {
         let leader = Mutex::new(Some(n(1)));
         let status = Mutex::new(None);
         let upgrade = Some(other_executable(&ground).await);

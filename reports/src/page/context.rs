@@ -55,6 +55,7 @@ pub(super) fn facts(run: &Run, metrics: &Metrics) -> Vec<Fact> {
         Fact::new("Load", load(run, metrics)),
         Fact::new("Started", wall(info.started_wall_ms)),
     ]);
+    facts.extend(info.net.as_ref().map(|net| Fact::new("Network", net)));
     facts
 }
 
