@@ -16,7 +16,7 @@ use std::time::Duration;
 use cluster::{Ground, ROLE, guardian_command, has_role, role_command};
 use common::{eventually, n, within};
 use nemesis::links::{FaultId, Noise, Rate, Rule};
-use nemesis::{Disk, Endpoint, Link, Links, doctor};
+use nemesis::{Disk, Endpoint, Link, Links, Promises, doctor};
 use tokio::io::AsyncReadExt;
 
 const FAULT: FaultId = FaultId(0);
@@ -257,7 +257,7 @@ async fn disks_and_the_switch_go_together() {
     fs::create_dir(&data).unwrap();
     fs::create_dir(&backing).unwrap();
     scene.ground.add_shell(&n(3), "echo inside > data/file; cat /proc/net/dev; sleep 3600").await.unwrap();
-    scene.ground.processes.set_disk(&n(3), Disk::new(data, backing.clone()));
+    scene.ground.processes.set_disk(&n(3), Disk::new(data, backing.clone(), Promises::Ordered));
     for i in 1..=3 {
         scene.ground.processes.launch(&n(i)).await.unwrap();
     }

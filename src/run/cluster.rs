@@ -54,8 +54,6 @@ pub(crate) struct RunCluster {
     /// Where clients reach each node: through the links.
     pub(crate) endpoints: BTreeMap<NodeId, SocketAddr>,
     nodes: Vec<NodeId>,
-    /// Where the nodes themselves listen.
-    listens: BTreeMap<NodeId, Listens>,
     /// Where the harness itself reaches each node, past the links.
     direct: BTreeMap<NodeId, SocketAddr>,
     probe: Box<dyn StatusProbe>,
@@ -125,7 +123,6 @@ impl RunCluster {
             links,
             endpoints,
             nodes,
-            listens,
             direct,
             probe,
             leader: watch::Sender::new(None),
