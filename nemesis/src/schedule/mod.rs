@@ -215,7 +215,7 @@ fn selectors(kind: Kind, nodes: usize) -> Vec<&'static str> {
             "corrupt all",
             "corrupt leader",
             "delay some",
-            "delay one",
+            "delay leader",
             "mixture all",
             "mixture all",
             "mixture some",
