@@ -94,7 +94,7 @@ impl Bench {
             ("etcd", "30s", "term,starve,reset,bandwidth,half-open,slow-close,descriptor-limit"),
             ("etcd", "30s", operations),
             ("etcd", "30s", "membership,wipe"),
-            ("raft", "15s", "wipe"),
+            ("raft", "15s", "membership,wipe,transfer"),
         ];
         if self.has_disks()? {
             jobs.push(("raft", "15s", "power,disk-error,slow-disk"));

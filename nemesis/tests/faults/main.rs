@@ -283,7 +283,8 @@ async fn lost_guardian_is_not_blamed_on_the_nodes() {
 async fn planned_schedule_ends_with_a_whole_cluster() {
     let mut scene = Scene::new().await;
     let limit = Duration::from_secs(15);
-    let alone = |kind: &Kind| *kind != Kind::Upgrade && !kind.takes_argument() && !kind.needs_disks();
+    let alone = |kind: &Kind| *kind != Kind::Upgrade && !kind.takes_argument();
+    let alone = |kind: &Kind| alone(kind) && !kind.needs_disks() && !kind.needs_switch();
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(alone).collect();
     let nemeses: Vec<Nemesis> = kinds.iter().copied().map(Nemesis::from).collect();
     let setting = Setting {
@@ -302,10 +303,11 @@ async fn planned_schedule_ends_with_a_whole_cluster() {
         let tally = summary.kinds[kind];
         assert_eq!(tally.planned, tally.skipped + tally.healed, "{kind}: {tally:?}");
         assert_eq!(tally.evidenced, tally.injected, "{kind}: {tally:?}");
+        // One that is planned only once may find that its node is being changed by another fault.
+        assert!(tally.evidenced > 0 || tally.planned == 1, "{kind}: {tally:?}");
     }
-    // A kind that is planned only once may find that its node is being changed by another fault.
     let proven = summary.kinds.values().filter(|tally| tally.evidenced > 0).count();
-    assert!(proven + 2 >= kinds.len(), "{:#?}", summary.kinds);
+    assert!(4 * proven >= 3 * kinds.len(), "{:#?}", summary.kinds);
     let times: Vec<Nanos> = events.iter().map(RunEvent::time).collect();
     assert!(!times.is_empty());
     scene.flows().await;
