@@ -19,14 +19,18 @@ use serde_json::Value;
 use crate::{acceptance, bench};
 
 /// The examples, and what they show.
-const EXAMPLES: [(&str, &str); 3] = [
+const EXAMPLES: [(&str, &str); 4] = [
+    ("switch_cost", "The switch, beside loopback"),
     ("link_cost", "A link that no fault holds, beside loopback"),
     ("disk_cost", "A disk of ours, beside memory and the temporary folder"),
     ("clock_cost", "A clock of ours, beside the machine's"),
 ];
 /// What a run has of the nemesis, as its arguments.
-const STARTS: [(&str, &[&str]); 2] =
-    [("links", &["--nemesis", "kill"]), ("links, clocks, disks", &["--nemesis", "kill,clock,power"])];
+const STARTS: [(&str, &[&str]); 3] = [
+    ("the switch", &["--nemesis", "kill", "--net", "switch"]),
+    ("links", &["--nemesis", "kill"]),
+    ("links, clocks, disks", &["--nemesis", "kill,clock,power"]),
+];
 const NODES: usize = 5;
 /// How often every start is measured. When a leader is elected is drawn at random, so the medians of few would say little.
 const ROUNDS: usize = 15;
