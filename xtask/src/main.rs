@@ -5,7 +5,7 @@
 //! * `tidy`: the house rules alone
 //! * `unprivileged`: the tests of the faults as an account that may nothing
 //! * `acceptance`: the real runs alone
-//! * `matrix [--target raft] [--runs 100] [--seed 1]`: every fault alone, then mixtures
+//! * `matrix [--target raft] [--runs 100] [--seed 1] [--skip 0]`: every fault alone, then mixtures
 //! * `bench checker`: our checker beside Porcupine, see `bench/README.md`
 //! * `bench nemesis`: what links, disks and clocks cost, and how much later a cluster starts
 

@@ -15,6 +15,8 @@ const LEFT_OUT: [&str; 2] = ["clock-monotonic", "damage"];
 /// Where Debian puts it.
 const ETCD: &str = "/usr/bin/etcd";
 const NOT_OFFERED: [(&str, &[&str]); 2] = [("raft", &[]), ("etcd", &["message", "bit-flip"])];
+/// Faults of connections that pass through proxies, and of none at a switch.
+const NOT_AT_A_SWITCH: [&str; 5] = ["reset", "bandwidth", "half-open", "slow-close", "message"];
 /// How many nodes a cluster has.
 const SIZES: [&str; 2] = ["3", "5"];
 /// How many faults a mixture has.
@@ -22,7 +24,8 @@ const MIXED: [usize; 3] = [2, 3, 4];
 /// How long the load of a run lasts.
 const TIME_LIMIT: &str = "10s";
 
-/// Runs so many runs (`--runs`, 100 unless told), counted from a seed (`--seed`, 1), of a `--target` (raft).
+/// Runs so many runs (`--runs`, 100 unless told) of a `--target` (raft), counted from a seed (`--seed`, 1), after the first of
+/// them (`--skip`, 0).
 pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     let given = |name: &str| {
         let at = arguments.iter().position(|argument| argument == name)?;
@@ -32,6 +35,7 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
         given(name).map_or(Ok(default), |value| value.parse().with_context(|| format!("{name} {value}")))
     };
     let (runs, first_seed) = (option("--runs", 100)?, option("--seed", 1)?);
+    let skipped = usize::try_from(option("--skip", 0)?)?;
     let target = given("--target").unwrap_or("raft");
     let not_offered = NOT_OFFERED.iter().find(|(name, _)| *name == target);
     let (_, not_offered) = not_offered.with_context(|| format!("--target {target}: raft or etcd"))?;
@@ -43,7 +47,7 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     let scenarios = scenarios.into_iter().map(|scenario| (scenario, "5"));
     let mixtures =
         (first_seed..).zip(SIZES.iter().cycle()).map(|(seed, nodes)| (mixture(&kinds, seed), *nodes));
-    let jobs = alone.chain(scenarios).chain(mixtures);
+    let jobs = alone.chain(scenarios).chain(mixtures).skip(skipped);
     let mut outcomes: BTreeMap<i32, Vec<String>> = BTreeMap::new();
     for (number, (nemesis, nodes)) in (0..runs).zip(jobs) {
         let seed = first_seed + number;
@@ -109,8 +113,7 @@ fn mixture(kinds: &[String], seed: u64) -> String {
     let count = MIXED[below(MIXED.len())];
     let mut drawn: Vec<String> = (0..count).map(|_| left.remove(below(left.len()))).collect();
     if drawn.iter().any(|kind| kind == "packet") {
-        // Where there are packets, connections cannot be reset.
-        drawn.retain(|kind| kind != "reset");
+        drawn.retain(|kind| !NOT_AT_A_SWITCH.contains(&kind.as_str()));
     }
     drawn.join(",")
 }
