@@ -181,12 +181,16 @@ async fn ask(
     Ok(format!("{asked} was asked: {done}"))
 }
 
-/// Who can be asked about a node: the only one that is named, or those who reach a majority.
+/// Who can be asked about a node: the only one that is named; or those who reach a majority, and after them those who may be
+/// members still, because one of them may lead, and some systems take orders from nobody else. Who is asked proves
+/// with a linearizable read that it belongs.
 fn askable(cluster: &impl Cluster, node: &NodeId, at: Option<&NodeId>) -> Vec<NodeId> {
-    let wanted = |asked: &NodeId| {
-        asked != node && at.is_none_or(|at| at == asked) && quorum::reaches_majority(cluster, asked)
-    };
-    cluster.processes().members().into_iter().filter(wanted).collect()
+    let processes = cluster.processes();
+    let wanted = |asked: &NodeId| asked != node && at.is_none_or(|at| at == asked);
+    let (away, members): (Vec<NodeId>, Vec<NodeId>) =
+        processes.nodes().into_iter().filter(wanted).partition(|asked| processes.is_away(asked));
+    let members = members.into_iter().filter(|asked| quorum::reaches_majority(cluster, asked));
+    members.chain(away.into_iter().filter(|asked| processes.is_active(asked))).collect()
 }
 
 /// The members, with the node that was added, as the one tells who was asked to add it.
