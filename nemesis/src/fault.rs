@@ -196,9 +196,18 @@ impl Kind {
         self == Self::Packet
     }
 
-    /// Whether it needs connections between nodes that pass through proxies.
-    pub fn needs_proxies(self) -> bool {
-        matches!(self, Self::Reset | Self::Bandwidth | Self::HalfOpen | Self::SlowClose | Self::Message)
+    /// Whether it is about connections as proxies see them, or about those that reach a node from loopback: a switch has
+    /// neither.
+    pub fn needs_links(self) -> bool {
+        matches!(
+            self,
+            Self::Reset
+                | Self::Bandwidth
+                | Self::HalfOpen
+                | Self::SlowClose
+                | Self::Message
+                | Self::DescriptorLimit
+        )
     }
 
     /// The clocks that it is about, which nodes must have been given before they are started.

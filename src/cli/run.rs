@@ -171,7 +171,7 @@ fn network(name: &str, nemeses: &[Nemesis]) -> anyhow::Result<Net> {
     let net: Net = name.parse().map_err(|error| usage(format!("--net: {error}")))?;
     let unfit = |kind: Kind| match net {
         Net::Links => kind.needs_switch(),
-        Net::Switch => kind.needs_proxies(),
+        Net::Switch => kind.needs_links(),
     };
     match (nemeses.iter().find(|nemesis| unfit(nemesis.kind())), net) {
         (None, _) => Ok(net),
@@ -179,7 +179,7 @@ fn network(name: &str, nemeses: &[Nemesis]) -> anyhow::Result<Net> {
             Err(usage(format!("--nemesis {nemesis}: links carry no packets; add --net switch")))
         }
         (Some(nemesis), Net::Switch) => Err(usage(format!(
-            "--nemesis {nemesis}: a switch cannot reset connections; leave it out, or use --net links"
+            "--nemesis {nemesis}: it is about connections, and a switch knows only packets; leave it out, or use --net links"
         ))),
     }
 }

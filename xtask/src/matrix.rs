@@ -15,8 +15,9 @@ const LEFT_OUT: [&str; 2] = ["clock-monotonic", "damage"];
 /// Where Debian puts it.
 const ETCD: &str = "/usr/bin/etcd";
 const NOT_OFFERED: [(&str, &[&str]); 2] = [("raft", &[]), ("etcd", &["message", "bit-flip"])];
-/// Faults of connections that pass through proxies, and of none at a switch.
-const NOT_AT_A_SWITCH: [&str; 5] = ["reset", "bandwidth", "half-open", "slow-close", "message"];
+/// Faults of connections, of which a switch knows nothing.
+const NOT_AT_A_SWITCH: [&str; 6] =
+    ["reset", "bandwidth", "half-open", "slow-close", "message", "descriptor-limit"];
 /// How many nodes a cluster has.
 const SIZES: [&str; 2] = ["3", "5"];
 /// How many faults a mixture has.
