@@ -21,7 +21,7 @@ use crate::victims::Victims;
 use crate::{Cluster, quorum};
 
 /// How long a fault that takes a member waits for others that do not let it. They end, and none begins meanwhile.
-pub(crate) const PATIENCE_UNITS: u32 = 6;
+const PATIENCE_UNITS: u32 = 6;
 
 /// What is drawn; what occurs twice is drawn twice as often.
 pub(crate) const SELECTORS: &[&str] =
@@ -43,13 +43,7 @@ impl Fault for ChangeMembers {
         if !cluster.offers_membership() {
             return Err(Skip("the target offers no changes of members".to_owned()));
         }
-        let deadline = Instant::now() + cluster.unit() * PATIENCE_UNITS;
-        loop {
-            match Self::choose(request, cluster).await {
-                Err(_) if Instant::now() < deadline => tokio::time::sleep(LOOK_INTERVAL).await,
-                chosen => return chosen,
-            }
-        }
+        patiently(cluster, || Self::choose(request, cluster)).await
     }
 
     fn scope(&self) -> &Scope {
@@ -117,6 +111,20 @@ impl ChangeMembers {
             back.push(members::rejoin(cluster, node, None).await?);
         }
         Ok(list(back))
+    }
+}
+
+/// Chooses again and again, until something is chosen or patience is at its end.
+pub(crate) async fn patiently<T, F>(cluster: &impl Cluster, choose: impl Fn() -> F) -> Result<T, Skip>
+where
+    F: Future<Output = Result<T, Skip>>,
+{
+    let deadline = Instant::now() + cluster.unit() * PATIENCE_UNITS;
+    loop {
+        match choose().await {
+            Err(_) if Instant::now() < deadline => tokio::time::sleep(LOOK_INTERVAL).await,
+            chosen => return chosen,
+        }
     }
 }
 

@@ -23,13 +23,12 @@
 //! [`crate::members::gone`]. Healed: the node has caught up.
 
 use history::NodeId;
-use tokio::time::Instant;
 
 use crate::data::Contents;
-use crate::fault::{Fault, FaultError, LOOK_INTERVAL, NODES_PREFIX, READY_LIMIT, Request, Scope, Skip};
+use crate::fault::{Fault, FaultError, NODES_PREFIX, READY_LIMIT, Request, Scope, Skip};
 use crate::kill::{End, bring_up};
 use crate::members::{self, Change};
-use crate::membership::{PATIENCE_UNITS, all_are_settled};
+use crate::membership::{all_are_settled, patiently};
 use crate::victims::Victims;
 use crate::{Cluster, Link, quorum};
 
@@ -47,13 +46,7 @@ pub(crate) struct Wipe {
 
 impl Fault for Wipe {
     async fn resolve<C: Cluster>(request: &Request<'_>, cluster: &C) -> Result<Self, Skip> {
-        let deadline = Instant::now() + cluster.unit() * PATIENCE_UNITS;
-        loop {
-            match Self::choose(request, cluster).await {
-                Err(_) if Instant::now() < deadline => tokio::time::sleep(LOOK_INTERVAL).await,
-                chosen => return chosen,
-            }
-        }
+        patiently(cluster, || Self::choose(request, cluster)).await
     }
 
     fn scope(&self) -> &Scope {
