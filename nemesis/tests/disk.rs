@@ -327,8 +327,14 @@ fn orchestrator_process() {
     });
 }
 
-#[tokio::test]
-async fn disk_that_the_helper_mounted_is_unmounted_when_the_orchestrator_is_killed() {
+/// Kills an orchestrator and inherits its guardian. It has a process to itself: the guardians of other tests, when they end, would
+/// take the inherited one for an orphan of theirs, and kill it before it has unmounted anything.
+#[test]
+fn heir_process() {
+    if !has_role("heir") {
+        return;
+    }
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     let mut command = cluster::role_command("orchestrator_process", "orchestrator");
     let mut orchestrator = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(orchestrator.stdout.take().unwrap()).lines();
@@ -339,8 +345,15 @@ async fn disk_that_the_helper_mounted_is_unmounted_when_the_orchestrator_is_kill
     };
     orchestrator.kill().unwrap();
     orchestrator.wait().unwrap();
-    eventually("it is not mounted", || !is_mounted(&place)).await;
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(eventually("it is not mounted", || !is_mounted(&place)));
     fs::remove_dir_all(place.parent().unwrap()).unwrap();
+}
+
+#[test]
+fn disk_that_the_helper_mounted_is_unmounted_when_the_orchestrator_is_killed() {
+    let heir = cluster::role_command("heir_process", "heir").output().unwrap();
+    assert!(heir.status.success(), "{}", String::from_utf8_lossy(&heir.stderr));
 }
 
 /// Says how disks are mounted where it runs.

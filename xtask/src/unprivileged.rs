@@ -21,8 +21,9 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     fs::create_dir(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     std::os::unix::fs::chown(&directory, Some(ACCOUNT), Some(ACCOUNT))?;
     let result = tests(root).and_then(|tests| tests.iter().try_for_each(|test| run_test(test, &directory)));
-    fs::remove_dir_all(&directory)?;
+    // What failed may be the reason why its remains cannot be removed, so it comes first.
     result
+        .and(fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {}", directory.display())))
 }
 
 fn is_root() -> anyhow::Result<bool> {
