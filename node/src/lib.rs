@@ -13,8 +13,10 @@
 //!
 //! Members come and go while it works, by joint consensus; snapshots stand for the beginning of the log.
 //!
+//! A write that a client numbers within a session takes effect once, however often it is sent (`sessions`).
+//!
 //! # What it deliberately does not do
-//! Client sessions, authentication.
+//! Authentication.
 //!
 //! Start reading at [`run`], then [`server`].
 
@@ -28,6 +30,7 @@ mod mutant;
 mod options;
 pub mod raft;
 pub mod server;
+mod sessions;
 mod transport;
 mod wal;
 

@@ -1,4 +1,4 @@
-//! The replicated state machine: a map from keys to values.
+//! The replicated state machine: a map from keys to values, and the sessions of clients.
 //!
 //! Applying is deterministic: the outcome of a command depends on the commands before it and on nothing else. In
 //! particular a compare-and-set is decided here, when it is applied, not when it is proposed.
@@ -9,7 +9,8 @@ use bytes::{BufMut, Bytes};
 
 use crate::chain::Chain;
 use crate::codec::{DecodeError, Reader, put_bytes};
-use crate::raft::Entry;
+use crate::raft::{Entry, LogPosition};
+use crate::sessions::{Numbered, Outcome, Rejection, Sessions, Verdict};
 
 /// What a value must be for a compare-and-set to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,26 +32,52 @@ pub(crate) enum Command {
     Delete { key: Bytes },
 }
 
-const PUT: u8 = 1;
-const DELETE: u8 = 2;
-const EXPECT_ANYTHING: u8 = 0;
-const EXPECT_ABSENT: u8 = 1;
-const EXPECT_VALUE: u8 = 2;
+/// What an entry asks of the state machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Proposal {
+    /// The time since the leader's last proposal.
+    pub(crate) elapsed_ms: u64,
+    pub(crate) action: Action,
+}
 
-impl Command {
-    /// The form in which commands are replicated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Opens a session.
+    Register,
+    /// Writes, at most once if it is numbered.
+    Write { numbered: Option<Numbered>, command: Command },
+}
+
+/// What became of a proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// A session with this name was opened.
+    Registered(u64),
+    /// It was written, now or by the same write before.
+    Written(Outcome),
+    /// Nothing happened.
+    Rejected(Rejection),
+}
+
+const REGISTER: u8 = 1;
+const WRITE: u8 = 2;
+const NUMBERED_WRITE: u8 = 3;
+
+impl Proposal {
+    /// The form in which proposals are replicated.
     pub(crate) fn encode(&self) -> Bytes {
         let mut out = Vec::new();
-        match self {
-            Command::Put { key, expected, value } => {
-                out.put_u8(PUT);
-                put_bytes(&mut out, key);
-                put_expected(&mut out, expected);
-                put_bytes(&mut out, value);
+        out.put_u64_le(self.elapsed_ms);
+        match &self.action {
+            Action::Register => out.put_u8(REGISTER),
+            Action::Write { numbered: None, command } => {
+                out.put_u8(WRITE);
+                command.put(&mut out);
             }
-            Command::Delete { key } => {
-                out.put_u8(DELETE);
-                put_bytes(&mut out, key);
+            Action::Write { numbered: Some(Numbered { session, sequence, answered }), command } => {
+                out.put_u8(NUMBERED_WRITE);
+                [session, sequence, answered].into_iter().for_each(|number| out.put_u64_le(*number));
+                command.put(&mut out);
             }
         }
         out.into()
@@ -58,16 +85,53 @@ impl Command {
 
     pub(crate) fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        let command = match reader.u8()? {
-            PUT => {
-                let (key, expected) = (reader.bytes()?, read_expected(&mut reader)?);
-                Command::Put { key, expected, value: reader.bytes()? }
+        let elapsed_ms = reader.u64()?;
+        let action = match reader.u8()? {
+            REGISTER => Action::Register,
+            WRITE => Action::Write { numbered: None, command: Command::read(&mut reader)? },
+            NUMBERED_WRITE => {
+                let (session, sequence, answered) = (reader.u64()?, reader.u64()?, reader.u64()?);
+                let numbered = Some(Numbered { session, sequence, answered });
+                Action::Write { numbered, command: Command::read(&mut reader)? }
             }
-            DELETE => Command::Delete { key: reader.bytes()? },
-            code => return Err(DecodeError::UnknownCode { what: "command", code }),
+            code => return Err(DecodeError::UnknownCode { what: "proposal", code }),
         };
         reader.finish()?;
-        Ok(command)
+        Ok(Self { elapsed_ms, action })
+    }
+}
+
+const PUT: u8 = 1;
+const DELETE: u8 = 2;
+const EXPECT_ANYTHING: u8 = 0;
+const EXPECT_ABSENT: u8 = 1;
+const EXPECT_VALUE: u8 = 2;
+
+impl Command {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Command::Put { key, expected, value } => {
+                out.put_u8(PUT);
+                put_bytes(out, key);
+                put_expected(out, expected);
+                put_bytes(out, value);
+            }
+            Command::Delete { key } => {
+                out.put_u8(DELETE);
+                put_bytes(out, key);
+            }
+        }
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        match reader.u8()? {
+            PUT => {
+                let (key, expected) = (reader.bytes()?, read_expected(reader)?);
+                Ok(Command::Put { key, expected, value: reader.bytes()? })
+            }
+            DELETE => Ok(Command::Delete { key: reader.bytes()? }),
+            code => Err(DecodeError::UnknownCode { what: "command", code }),
+        }
     }
 }
 
@@ -95,11 +159,12 @@ fn read_expected(reader: &mut Reader) -> Result<Expected, DecodeError> {
 #[derive(Debug, Default)]
 pub(crate) struct Machine {
     values: BTreeMap<Bytes, Bytes>,
+    sessions: Sessions,
     /// What everything that was applied comes to.
     chain: Chain,
 }
 
-const STATE_VERSION: u8 = 1;
+const STATE_VERSION: u8 = 2;
 
 impl Machine {
     /// Everything, in the form in which it stands for the log. Equal states have equal bytes.
@@ -107,6 +172,7 @@ impl Machine {
         let mut out = Vec::new();
         out.put_u8(STATE_VERSION);
         out.put_u64_le(self.chain.to_bits());
+        self.sessions.encode(&mut out);
         out.put_u64_le(self.values.len() as u64);
         for (key, value) in &self.values {
             put_bytes(&mut out, key);
@@ -122,13 +188,14 @@ impl Machine {
             code => return Err(DecodeError::UnknownCode { what: "state", code }),
         }
         let chain = Chain::from_bits(reader.u64()?);
+        let sessions = Sessions::decode(&mut reader)?;
         let count = reader.u64()?;
         // Copied, so that a value does not keep the whole snapshot in memory.
         let owned = |bytes: Bytes| Bytes::copy_from_slice(&bytes);
         let pairs = (0..count).map(|_| Ok((owned(reader.bytes()?), owned(reader.bytes()?))));
         let values = pairs.collect::<Result<_, DecodeError>>()?;
         reader.finish()?;
-        Ok(Self { values, chain })
+        Ok(Self { values, sessions, chain })
     }
 
     /// Takes note of an applied entry, whatever it carries.
@@ -162,8 +229,41 @@ impl Machine {
         }
     }
 
+    /// What would come of a proposal, as far as mutant B6 cares.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn foretell(&self, position: LogPosition, proposal: Proposal) -> Applied {
+        match proposal.action {
+            Action::Register => Applied::Registered(position.index.0),
+            Action::Write { command, .. } => {
+                Applied::Written(Outcome { position, matched: self.matches(&command) })
+            }
+        }
+    }
+
+    /// Does what the entry at `position` asks for.
+    pub(crate) fn perform(&mut self, position: LogPosition, proposal: Proposal) -> Applied {
+        self.sessions.pass(proposal.elapsed_ms);
+        match proposal.action {
+            Action::Register => {
+                self.sessions.register(position.index.0).map_or_else(Applied::Rejected, Applied::Registered)
+            }
+            Action::Write { numbered: None, command } => {
+                Applied::Written(Outcome { position, matched: self.apply(command) })
+            }
+            Action::Write { numbered: Some(numbered), command } => match self.sessions.admit(numbered) {
+                Verdict::Do => {
+                    let outcome = Outcome { position, matched: self.apply(command) };
+                    self.sessions.keep(numbered, outcome);
+                    Applied::Written(outcome)
+                }
+                Verdict::Done(outcome) => Applied::Written(outcome),
+                Verdict::Reject(rejection) => Applied::Rejected(rejection),
+            },
+        }
+    }
+
     /// Performs `command` and says whether it found what it expected; if not, nothing changed.
-    pub(crate) fn apply(&mut self, command: Command) -> bool {
+    fn apply(&mut self, command: Command) -> bool {
         if !self.matches(&command) {
             return false;
         }
@@ -184,6 +284,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::raft::{Index, Term};
 
     fn put(key: &'static str, expected: Expected, value: &'static str) -> Command {
         Command::Put { key: key.into(), expected, value: value.into() }
@@ -252,15 +353,50 @@ mod tests {
         ]
     }
 
+    fn any_proposal() -> impl Strategy<Value = Proposal> {
+        let numbered = any::<(u64, u64, u64)>().prop_map(|(session, sequence, answered)| Numbered {
+            session,
+            sequence,
+            answered,
+        });
+        let action = prop_oneof![
+            Just(Action::Register),
+            (proptest::option::of(numbered), any_command())
+                .prop_map(|(numbered, command)| Action::Write { numbered, command }),
+        ];
+        (any::<u64>(), action).prop_map(|(elapsed_ms, action)| Proposal { elapsed_ms, action })
+    }
+
+    #[test]
+    fn numbered_write_takes_effect_once_and_keeps_its_answer() {
+        let mut machine = Machine::default();
+        let at = |index| LogPosition { term: Term(1), index: Index(index) };
+        let register = Proposal { elapsed_ms: 1, action: Action::Register };
+        assert_eq!(machine.perform(at(5), register), Applied::Registered(5));
+        let write = |command| {
+            let numbered = Some(Numbered { session: 5, sequence: 1, answered: 0 });
+            Proposal { elapsed_ms: 1, action: Action::Write { numbered, command } }
+        };
+        let first = Applied::Written(Outcome { position: at(6), matched: true });
+        assert_eq!(machine.perform(at(6), write(put("k", Expected::Absent, "1"))), first);
+        let mut machine = Machine::decode(machine.encode()).expect("a whole state");
+        assert_eq!(machine.perform(at(9), write(put("k", Expected::Absent, "1"))), first);
+        let other = Action::Write { numbered: None, command: Command::Delete { key: "k".into() } };
+        machine.perform(at(10), Proposal { elapsed_ms: 0, action: other });
+        assert_eq!(machine.perform(at(11), write(put("k", Expected::Absent, "1"))), first);
+        assert_eq!(machine.get(b"k"), None, "it was not done again");
+    }
+
     proptest! {
         #[test]
-        fn command_survives_its_encoding(command in any_command()) {
-            prop_assert_eq!(Command::decode(command.encode()), Ok(command));
+        fn proposal_survives_its_encoding(proposal in any_proposal()) {
+            prop_assert_eq!(Proposal::decode(proposal.encode()), Ok(proposal));
         }
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let _ = Command::decode(bytes.into());
+            let _ = Proposal::decode(bytes.clone().into());
+            let _ = Machine::decode(bytes.into());
         }
     }
 }

@@ -6,8 +6,10 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::machine::Applied;
 use crate::raft::{self, NodeId};
 use crate::server::Reply;
+use crate::sessions::{MAX_AHEAD, Outcome, Rejection};
 
 /// Why a request did not reach the driver; nothing happened.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,10 +35,8 @@ impl Refusal {
 /// The answer to a request that the driver saw.
 pub(super) fn reply(reply: Reply) -> Response<Full<Bytes>> {
     match reply {
-        Reply::Written { position, matched } => {
-            let body = json!({ "index": position.index.0, "term": position.term.0, "matched": matched });
-            json_answer(StatusCode::OK, &body)
-        }
+        Reply::Applied(applied) => what_came_of_it(applied),
+        Reply::Changed => json_answer(StatusCode::OK, &json!({ "changed": true })),
         Reply::Value(Some(value)) => answer(StatusCode::OK, "application/octet-stream", value),
         Reply::Value(None) => error(StatusCode::NOT_FOUND, "absent"),
         Reply::Entries(entries) => json_answer(StatusCode::OK, &listing(&entries)),
@@ -57,6 +57,31 @@ pub(super) fn reply(reply: Reply) -> Response<Full<Bytes>> {
                 "this node still leads: the other one is no voter, is not heard from, or lacks too much";
             detailed(StatusCode::CONFLICT, "not-transferred", detail)
         }
+    }
+}
+
+fn what_came_of_it(applied: Applied) -> Response<Full<Bytes>> {
+    match applied {
+        Applied::Registered(session) => json_answer(StatusCode::OK, &json!({ "session": session })),
+        Applied::Written(Outcome { position, matched }) => {
+            let body = json!({ "index": position.index.0, "term": position.term.0, "matched": matched });
+            json_answer(StatusCode::OK, &body)
+        }
+        Applied::Rejected(Rejection::Expired) => {
+            let detail =
+                "there is no such session any more; register, and find out what your last writes did";
+            detailed(StatusCode::GONE, "session-expired", detail)
+        }
+        Applied::Rejected(Rejection::Answered) => detailed(
+            StatusCode::CONFLICT,
+            "already-answered",
+            "you said that you have the answer of this write",
+        ),
+        Applied::Rejected(Rejection::TooFarAhead) => {
+            let detail = format!("a number may be {MAX_AHEAD} ahead of what you said to be answered");
+            detailed(StatusCode::BAD_REQUEST, "too-far-ahead", &detail)
+        }
+        Applied::Rejected(Rejection::TooMany) => error(StatusCode::TOO_MANY_REQUESTS, "too-many-sessions"),
     }
 }
 

@@ -5,10 +5,11 @@
 //! | `GET /kv/{key}` | 200 and the value, or 404 `absent`; `?consistency=linearizable` (default) or `local` |
 //! | `PUT /kv/{key}` | 200; `?expect={value}` or `?expect_absent=true` make it a compare-and-set |
 //! | `DELETE /kv/{key}` | 200 |
+//! | `POST /sessions` | 200 and `{"session":17}`; then `PUT` and `DELETE` take `?session=17&sequence=3&answered=2`, and are done once |
 //! | `GET /kv?prefix={prefix}` | 200 and `{"entries":[[key,value],…]}`, ascending, all of one moment; `?consistency=` as above |
 //! | `GET /status` | 200 and a JSON object |
 //! | `GET /members` | 200 and `{"voters":[…],"outgoing":[…],"learners":[…],…}`, as this node has them |
-//! | `POST /members` | `{"add":{"n4":"127.0.0.1:7004"},"promote":["n4"],"remove":["n1"]}`, any of them; 200 as for a write when the change is complete |
+//! | `POST /members` | `{"add":{"n4":"127.0.0.1:7004"},"promote":["n4"],"remove":["n1"]}`, any of them; 200 when the change is complete |
 //! | `POST /leader` | `{"to":"n2"}` or `{}`; 200 when this node leads no longer |
 //!
 //! Keys are percent-encoded and may contain slashes; values are raw bodies, and percent-encoded in listings. A write answers
@@ -47,7 +48,7 @@ use tokio::task::JoinSet;
 use self::answer::Refusal;
 use self::route::{Route, Verb};
 use crate::events::{EventLog, Throttle};
-use crate::machine::Command;
+use crate::machine::{Action, Command};
 use crate::server::{Operation, Query, Reply, Request};
 
 /// Client connections at a time; further ones wait in the backlog. Leaves room below the usual limit of 1024 files.
@@ -113,16 +114,20 @@ async fn operation(request: HttpRequest<Incoming>) -> Result<Operation, Refusal>
         Route::List { prefix, local: true } => return Ok(Operation::ReadLocal(Query::Prefix(prefix))),
         Route::Status => return Ok(Operation::Status),
         Route::Members => return Ok(Operation::Members),
+        Route::Register => return Ok(Operation::Write(Action::Register)),
         Route::Change => return control::change(&small_body(request.into_body()).await?),
         Route::Transfer => return control::transfer(&small_body(request.into_body()).await?),
     };
     Ok(match verb {
         Verb::Get { local: false } => Operation::Read(Query::Key(key)),
         Verb::Get { local: true } => Operation::ReadLocal(Query::Key(key)),
-        Verb::Put { expected } => {
-            Operation::Write(Command::Put { key, expected, value: value(request.into_body()).await? })
+        Verb::Put { expected, numbered } => {
+            let command = Command::Put { key, expected, value: value(request.into_body()).await? };
+            Operation::Write(Action::Write { numbered, command })
         }
-        Verb::Delete => Operation::Write(Command::Delete { key }),
+        Verb::Delete { numbered } => {
+            Operation::Write(Action::Write { numbered, command: Command::Delete { key } })
+        }
     })
 }
 

@@ -6,12 +6,14 @@ use hyper::{Method, Uri};
 use super::MAX_KEY_BYTES;
 use super::answer::Refusal;
 use crate::machine::Expected;
+use crate::sessions::Numbered;
 
 /// What a request is about.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route {
     Status,
     Members,
+    Register,
     Change,
     Transfer,
     Key { key: Bytes, verb: Verb },
@@ -22,8 +24,8 @@ pub(super) enum Route {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Get { local: bool },
-    Put { expected: Expected },
-    Delete,
+    Put { expected: Expected, numbered: Option<Numbered> },
+    Delete { numbered: Option<Numbered> },
 }
 
 /// Finds out what is asked for.
@@ -31,9 +33,10 @@ pub(super) fn route(method: &Method, uri: &Uri) -> Result<Route, Refusal> {
     let query = uri.query().unwrap_or_default();
     match uri.path() {
         "/status" | "/kv" if method != Method::GET => return Err(Refusal::Method { allow: "GET" }),
-        "/leader" if method != Method::POST => return Err(Refusal::Method { allow: "POST" }),
+        "/leader" | "/sessions" if method != Method::POST => return Err(Refusal::Method { allow: "POST" }),
         "/status" => return Ok(Route::Status),
         "/leader" => return Ok(Route::Transfer),
+        "/sessions" => return no_parameters(query).map(|()| Route::Register),
         "/members" => return members(method),
         "/kv" => return list(query),
         _ => {}
@@ -43,8 +46,17 @@ pub(super) fn route(method: &Method, uri: &Uri) -> Result<Route, Refusal> {
     };
     let verb = match *method {
         Method::GET => Verb::Get { local: is_local(parameters(query))? },
-        Method::PUT => Verb::Put { expected: expected(query)? },
-        Method::DELETE => no_parameters(query).map(|()| Verb::Delete)?,
+        Method::PUT => {
+            let (numbered, others) = numbered(query)?;
+            Verb::Put { expected: expected(others.into_iter())?, numbered }
+        }
+        Method::DELETE => {
+            let (numbered, others) = numbered(query)?;
+            match others.first() {
+                Some((name, _)) => return Err(Refusal::unknown(name)),
+                None => Verb::Delete { numbered },
+            }
+        }
         _ => return Err(Refusal::Method { allow: "GET, PUT, DELETE" }),
     };
     Ok(Route::Key { key: key(encoded)?, verb })
@@ -89,9 +101,31 @@ fn is_local<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> Result<
     Ok(local)
 }
 
-fn expected(query: &str) -> Result<Expected, Refusal> {
+/// The number of a write within a session, and the parameters that are about something else.
+fn numbered(query: &str) -> Result<(Option<Numbered>, Vec<(&str, &str)>), Refusal> {
+    let is_number = |(name, _): &(&str, &str)| ["session", "sequence", "answered"].contains(name);
+    let (numbers, others): (Vec<_>, Vec<_>) = parameters(query).partition(is_number);
+    if numbers.is_empty() {
+        return Ok((None, others));
+    }
+    let number = |wanted: &str| {
+        let mut values = numbers.iter().filter(|(name, _)| *name == wanted).map(|(_, value)| value.parse());
+        match (values.next(), values.next()) {
+            (Some(Ok(number)), None) => Ok(number),
+            (None, _) if wanted == "answered" => Ok(0),
+            _ => Err(Refusal::query("give session and sequence, and answered if you like, as numbers")),
+        }
+    };
+    let (session, sequence, answered) = (number("session")?, number("sequence")?, number("answered")?);
+    if sequence == 0 {
+        return Err(Refusal::query("the first number of a session is 1"));
+    }
+    Ok((Some(Numbered { session, sequence, answered }), others))
+}
+
+fn expected<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Expected, Refusal> {
     let mut expected = Expected::Anything;
-    for (name, value) in parameters(query) {
+    for (name, value) in parameters {
         if expected != Expected::Anything {
             return Err(Refusal::query("give one expectation, not two"));
         }
@@ -184,13 +218,22 @@ mod tests {
     #[test]
     fn expectation_is_part_of_a_put() {
         let expected = |address| match verb(Method::PUT, address) {
-            Verb::Put { expected } => expected,
+            Verb::Put { expected, numbered: None } => expected,
             other => panic!("{other:?}"),
         };
         assert_eq!(expected("/kv/k"), Expected::Anything);
         assert_eq!(expected("/kv/k?expect=a%2Bb+c"), Expected::Value("a+b c".into()));
         assert_eq!(expected("/kv/k?expect="), Expected::Value("".into()));
         assert_eq!(expected("/kv/k?expect_absent=true"), Expected::Absent);
+    }
+
+    #[test]
+    fn write_may_have_a_number_within_a_session() {
+        let numbered = Some(Numbered { session: 17, sequence: 3, answered: 2 });
+        let put = verb(Method::PUT, "/kv/k?session=17&sequence=3&expect=1&answered=2");
+        assert_eq!(put, Verb::Put { expected: Expected::Value("1".into()), numbered });
+        let numbered = Some(Numbered { session: 17, sequence: 3, answered: 0 });
+        assert_eq!(verb(Method::DELETE, "/kv/k?sequence=3&session=17"), Verb::Delete { numbered });
     }
 
     #[test]
@@ -204,6 +247,12 @@ mod tests {
             (Method::PUT, "/kv/k?expect=1&expect_absent=true"),
             (Method::PUT, "/kv/k?expect_absent=false"),
             (Method::PUT, "/kv/k?consistency=local"),
+            (Method::PUT, "/kv/k?session=1"),
+            (Method::PUT, "/kv/k?session=1&sequence=0"),
+            (Method::PUT, "/kv/k?session=1&sequence=1&sequence=2"),
+            (Method::DELETE, "/kv/k?session=one&sequence=1"),
+            (Method::GET, "/sessions"),
+            (Method::POST, "/sessions?ttl=9"),
             (Method::DELETE, "/kv/k?expect=1"),
             (Method::POST, "/kv/k"),
             (Method::PUT, "/status"),

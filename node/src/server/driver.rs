@@ -25,7 +25,7 @@ use super::snapshots::SnapshotThread;
 use super::waiters::{Wait, Waiter, Waiters};
 use crate::error::NodeError;
 use crate::events::EventLog;
-use crate::machine::{Command, Machine};
+use crate::machine::{Machine, Proposal};
 use crate::options::Options;
 use crate::raft::{
     Answer, Change, Committed, Config, Core, Effects, Index, Input, IoId, Jitter, Log, LogPosition,
@@ -78,6 +78,7 @@ pub(crate) struct Driver {
     mutant: Option<String>,
     started: Instant,
     next_tick: Instant,
+    last_proposal: Instant,
     inputs: Vec<Input>,
     /// What the last event line said, to report changes only.
     reported: Status,
@@ -122,6 +123,7 @@ impl Driver {
             mutant: options.mutant.clone(),
             started,
             next_tick: started + TICK,
+            last_proposal: started,
             inputs: Vec::new(),
             reported,
         })
@@ -170,6 +172,9 @@ impl Driver {
         let now = Instant::now();
         if now >= self.next_tick {
             self.next_tick = now + TICK;
+            if self.reported.role != RoleName::Leader {
+                self.last_proposal = now;
+            }
             self.inputs.push(Input::Tick { jitter: jitter() });
             self.waiters.expire(now);
         }
@@ -177,9 +182,10 @@ impl Driver {
 
     fn admit(&mut self, Request { operation, reply }: Request) {
         match operation {
-            Operation::Write(command) => {
+            Operation::Write(action) => {
                 let request = self.waiters.add(Wait::Write, reply);
-                self.inputs.push(Input::Propose { request, command: command.encode() });
+                let proposal = Proposal { elapsed_ms: self.since_last_proposal(), action };
+                self.inputs.push(Input::Propose { request, command: proposal.encode() });
             }
             Operation::Read(query) => {
                 let request = self.waiters.add(Wait::Read(query), reply);
@@ -257,14 +263,22 @@ impl Driver {
 
     fn apply(&mut self, Committed { entry, request }: Committed) {
         self.machine.extend_digest(&entry);
-        let matched = match entry.payload {
-            Payload::Noop | Payload::Members(_) => true,
-            Payload::Command(command) => self.machine.apply(decode(command)),
+        let position = LogPosition { term: entry.term, index: entry.index };
+        let reply = match entry.payload {
+            Payload::Noop | Payload::Members(_) => Reply::Changed,
+            Payload::Command(command) => Reply::Applied(self.machine.perform(position, decode(command))),
         };
         if let Some(waiter) = request.and_then(|request| self.waiters.take(request)) {
-            let position = LogPosition { term: entry.term, index: entry.index };
-            waiter.reply(Reply::Written { position, matched });
+            waiter.reply(reply);
         }
+    }
+
+    /// What a proposal adds to the log time. A leader counts from the moment when it began to lead: what was before has been
+    /// counted by the leader before.
+    fn since_last_proposal(&mut self) -> u64 {
+        let now = Instant::now();
+        let last = std::mem::replace(&mut self.last_proposal, now);
+        now.duration_since(last).as_millis() as u64
     }
 
     fn answer(&mut self, request: RequestId, answer: Answer) {
@@ -308,7 +322,7 @@ impl Driver {
             unreachable!("invariant: clients propose commands")
         };
         let position = LogPosition { term: entry.term, index };
-        Reply::Written { position, matched: self.machine.matches(&decode(command.clone())) }
+        Reply::Applied(self.machine.foretell(position, decode(command.clone())))
     }
 
     /// The other members.
@@ -377,8 +391,8 @@ fn names(ids: &BTreeSet<NodeId>) -> Vec<String> {
     ids.iter().map(ToString::to_string).collect()
 }
 
-fn decode(command: bytes::Bytes) -> Command {
-    Command::decode(command).expect("invariant: committed commands were encoded by this version")
+fn decode(command: bytes::Bytes) -> Proposal {
+    Proposal::decode(command).expect("invariant: committed commands were encoded by this version")
 }
 
 /// The seeds of hash maps are the randomness that the standard library offers.

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use crate::machine::Command;
-use crate::raft::{Change, LogPosition, NodeId, Refusal};
+use crate::machine::{Action, Applied};
+use crate::raft::{Change, NodeId, Refusal};
 
 /// One client request on its way to the driver.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct Request {
 #[derive(Debug)]
 pub(crate) enum Operation {
     /// Change the state.
-    Write(Command),
+    Write(Action),
     /// Read the state as of now or later.
     Read(Query),
     /// Read what this node has applied.
@@ -49,13 +49,10 @@ pub(crate) enum Query {
 /// What a client is told.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// The write is committed and applied here.
-    Written {
-        /// The entry that carried it.
-        position: LogPosition,
-        /// Whether it found what it expected; if not, nothing changed.
-        matched: bool,
-    },
+    /// The entry is committed, and this came of it.
+    Applied(Applied),
+    /// The members are as they were wanted.
+    Changed,
     /// The value of a key.
     Value(Option<Bytes>),
     /// Keys and values, ascending.

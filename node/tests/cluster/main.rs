@@ -4,6 +4,7 @@
 
 mod harness;
 mod members;
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
