@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use checker::raft_trace::{Trace, raft_trace};
 use checker::{Budget, CheckError, Claim, Finding, Spec, Verdict, decide, decide_history};
 use history::foreign::{EventReader, Format, ModelGuess, ReadOptions};
 use history::{
-    Event, EventKind, Header, History, Operation, Outcome, RunEvent, RunInfo, RunPaths, Torn, read_history,
-    read_run_events,
+    Event, EventKind, FaultPhase, Header, History, NodeId, Operation, Outcome, RunEvent, RunInfo, RunPaths,
+    Torn, open_input, read_history, read_run_events,
 };
 use workloads::Workload;
 
@@ -42,9 +43,36 @@ fn run_as(
     let workload = workload(&info.workload)?;
     let load_seconds = info.time_limit_ms as f64 / 1000.0;
     let required = workload.requirements(load_seconds);
-    let findings = Judge::of_workload(workload, claim)?.check(&history, budget);
+    let traces = traces(paths, &info.nodes)?;
+    let mut findings = Judge::of_workload(workload, claim)?.check(&history, budget);
+    if let Ok(findings) = &mut findings
+        && !traces.is_empty()
+    {
+        findings.push(raft_trace(&traces, data_was_damaged(&events)));
+    }
     let verdict = decide(&info, &history, &events, findings, &required);
     Ok(Judged { run: Some(paths.clone()), verdict, remarks })
+}
+
+/// What the nodes say that they did, those that say something.
+fn traces(paths: &RunPaths, nodes: &[NodeId]) -> anyhow::Result<Vec<Trace>> {
+    let mut traces = Vec::new();
+    for node in nodes {
+        let candidates = [paths.trace_compressed(node), paths.trace_plain(node)];
+        let Some(path) = candidates.into_iter().find(|path| path.exists()) else { continue };
+        let trace = Trace::read(node.clone(), open_input(&path)?);
+        traces.push(trace.with_context(|| format!("cannot read {}", path.display()))?);
+    }
+    Ok(traces)
+}
+
+/// Whether a fault took or changed data that a node had stored: it cannot keep what it has promised about it.
+fn data_was_damaged(events: &[RunEvent]) -> bool {
+    const KINDS: [&str; 3] = ["wipe", "bit-flip", "damage"];
+    events.iter().any(|event| {
+        matches!(event, RunEvent::Fault { kind, phase: FaultPhase::Injected, .. }
+            if KINDS.contains(&kind.split(':').next().unwrap_or_default()))
+    })
 }
 
 /// How to read a history that stands alone, and what to judge it by. What is not said is found out.

@@ -92,15 +92,26 @@ impl OpenRun {
     }
 }
 
-/// Compresses the recorded history. The plain file goes only once the compressed one is whole.
-pub(crate) fn compress_history(paths: &RunPaths) -> io::Result<()> {
-    let unfinished = paths.dir.join("history.jsonl.gz.partial");
-    let mut plain = fs::File::open(paths.history_plain())?;
+/// Compresses the recorded history, and what the nodes say that they did.
+pub(crate) fn compress(paths: &RunPaths, nodes: &[NodeId]) -> io::Result<()> {
+    compress_file(&paths.history_plain(), &paths.history_compressed())?;
+    for node in nodes {
+        let plain = paths.trace_plain(node);
+        if plain.exists() {
+            compress_file(&plain, &paths.trace_compressed(node))?;
+        }
+    }
+    Ok(())
+}
+
+/// The plain file goes only once the compressed one is whole.
+fn compress_file(plain: &Path, compressed: &Path) -> io::Result<()> {
+    let unfinished = compressed.with_extension("gz.partial");
     let mut gzip = GzEncoder::new(fs::File::create(&unfinished)?, Compression::fast());
-    io::copy(&mut plain, &mut gzip)?;
+    io::copy(&mut fs::File::open(plain)?, &mut gzip)?;
     gzip.finish()?.flush()?;
-    fs::rename(&unfinished, paths.history_compressed())?;
-    fs::remove_file(paths.history_plain())
+    fs::rename(&unfinished, compressed)?;
+    fs::remove_file(plain)
 }
 
 /// Keeps the nodes' data directories only where they help to understand an outcome, and within the limit.
@@ -179,7 +190,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let paths = RunPaths::new(dir.path());
         fs::write(paths.history_plain(), "a\nb\n").unwrap();
-        compress_history(&paths).unwrap();
+        compress(&paths, &[]).unwrap();
         assert!(!paths.history_plain().exists());
         let mut text = String::new();
         io::Read::read_to_string(

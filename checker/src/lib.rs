@@ -43,6 +43,7 @@ pub mod expect;
 pub mod linearizable;
 pub mod model;
 pub mod progress;
+pub mod raft_trace;
 pub mod sequential;
 pub mod sessions;
 pub mod set_full;

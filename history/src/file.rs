@@ -85,7 +85,10 @@ impl Read for GrowingFile {
 }
 
 /// Opens a file, plain or gzip.
-pub(crate) fn open_input(path: &Path) -> Result<Box<dyn BufRead>, ReadError> {
+///
+/// # Errors
+/// When it cannot be opened or read.
+pub fn open_input(path: &Path) -> Result<Box<dyn BufRead>, ReadError> {
     let io_error = |source| ReadError::Io { path: path.to_owned(), source };
     let mut file = BufReader::new(File::open(path).map_err(io_error)?);
     let gzip = file.fill_buf().map_err(io_error)?.starts_with(&GZIP_MAGIC);

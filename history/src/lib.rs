@@ -26,7 +26,7 @@ pub mod values;
 pub use columns::Operations;
 pub use event::{Event, EventKind, Header, NodeId, Process};
 pub use file::{
-    HistoryReader, HistoryWriter, ReadError, RunEventWriter, Torn, read_history, read_run_events,
+    HistoryReader, HistoryWriter, ReadError, RunEventWriter, Torn, open_input, read_history, read_run_events,
 };
 pub use foreign::{
     EdnWriter, EventReader, Format, ModelGuess, ReadOptions, guess_model, read_history_as, read_history_with,

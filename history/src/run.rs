@@ -181,6 +181,16 @@ impl RunPaths {
         self.nodes().join(&node.0)
     }
 
+    /// `nodes/<node>/trace.jsonl`, while the run goes on.
+    pub fn trace_plain(&self, node: &NodeId) -> PathBuf {
+        self.node(node).join("trace.jsonl")
+    }
+
+    /// `nodes/<node>/trace.jsonl.gz`, at the end.
+    pub fn trace_compressed(&self, node: &NodeId) -> PathBuf {
+        self.node(node).join("trace.jsonl.gz")
+    }
+
     /// The directory of a run, given that directory or a file in it.
     pub fn containing(path: &Path) -> Option<Self> {
         let dir = if path.is_dir() { path } else { path.parent()? };

@@ -31,6 +31,8 @@ pub struct Options {
     pub heartbeat: Duration,
     /// The shortest election timeout, the longest is twice as long; 150 ms is a good value on one machine.
     pub election: Duration,
+    /// Where what the protocol does is written, line by line; nowhere if absent.
+    pub trace: Option<PathBuf>,
     /// The id of a wrong variant to run, in builds with the feature `mutants`.
     pub mutant: Option<String>,
 }

@@ -170,7 +170,7 @@ mod tests {
     use crate::raft::{Index, Term};
 
     fn outcome(index: u64) -> Outcome {
-        Outcome { position: LogPosition { term: Term(1), index: Index(index) }, matched: index % 2 == 0 }
+        Outcome { position: LogPosition { term: Term(1), index: Index(index) }, matched: index.is_multiple_of(2) }
     }
 
     fn write(sequence: u64, answered: u64) -> Numbered {

@@ -38,6 +38,9 @@ pub(super) struct Args {
     /// The shortest election timeout, in milliseconds; the longest is twice that
     #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u64).range(2..))]
     election_ms: u64,
+    /// Appends what the protocol does to a file, for `shakedown check`
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// A deliberately wrong variant (builds with `--features mutants`)
     #[arg(long, value_name = "ID")]
     mutant: Option<String>,
@@ -60,6 +63,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<u8> {
         snapshot_entries: args.snapshot_entries,
         heartbeat: Duration::from_millis(args.heartbeat_ms),
         election: Duration::from_millis(args.election_ms),
+        trace: args.trace,
         mutant: args.mutant,
     };
     node::run(options)?;

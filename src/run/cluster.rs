@@ -357,6 +357,7 @@ async fn launches(
         let launch = Launch {
             node: node.clone(),
             data: paths.node(node).join("data"),
+            trace: paths.trace_plain(node),
             client_listen: listens.clients,
             peer_listen: listens.peers,
             peers: listeners.remove(node).unwrap_or_default(),

@@ -99,8 +99,8 @@ fn conclude(
     let paths = open.paths.clone();
     let kept = || format!("what was recorded is kept in {}", paths.dir.display());
     let mut remarks = Vec::new();
-    if let Err(error) = store::compress_history(&paths) {
-        remarks.push(format!("the history stays uncompressed: {error}"));
+    if let Err(error) = store::compress(&paths, &info.nodes) {
+        remarks.push(format!("some of what was recorded stays uncompressed: {error}"));
     }
     let judged = live::judging(progress, Budget::default(), |budget| judge::run(&paths, budget, unrecorded))
         .with_context(kept)?;

@@ -462,6 +462,7 @@ mod tests {
         let launch = Launch {
             node: NodeId::numbered(2),
             data: "data".into(),
+            trace: "trace".into(),
             client_listen: two,
             peer_listen: two,
             peers: [(1, one), (2, two), (3, two)].map(|(n, peer)| (NodeId::numbered(n), peer)).into(),

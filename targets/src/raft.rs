@@ -87,6 +87,7 @@ impl Target for Raft {
             "--cluster".to_owned(),
             cluster.join(","),
         ];
+        args.extend(["--trace".to_owned(), launch.trace.display().to_string()]);
         if launch.joins.is_some() {
             args.push("--join".to_owned());
         }

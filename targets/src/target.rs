@@ -52,6 +52,8 @@ pub struct Launch {
     pub node: NodeId,
     /// Its data directory.
     pub data: PathBuf,
+    /// Where it may say, line by line, what its protocol does. No fault of a disk reaches it.
+    pub trace: PathBuf,
     /// Where it listens for clients.
     pub client_listen: SocketAddr,
     /// Where it listens for peers.

@@ -78,6 +78,11 @@ impl Log {
         self.position(self.last_index()).expect("invariant: the last index has a term")
     }
 
+    /// All entries that are kept.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
     /// The entry at `index`, if it is kept.
     pub fn get(&self, index: Index) -> Option<&Entry> {
         self.entries.get(self.offset(index)?)

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use super::peers::Peers;
 use super::request::{MembersReport, Operation, Query, Reply, Request, StatusReport};
 use super::snapshots::SnapshotThread;
+use super::trace::Trace;
 use super::waiters::{Wait, Waiter, Waiters};
 use crate::error::NodeError;
 use crate::events::EventLog;
@@ -69,6 +70,7 @@ pub(crate) struct Driver {
     snapshots: SnapshotThread,
     peers: Peers,
     log: EventLog,
+    trace: Trace,
     id: String,
     snapshot_entries: u64,
     /// What the last snapshot that was made stands for.
@@ -107,6 +109,8 @@ impl Driver {
         let entries = Log::recovered(base, members, entries);
         let core = Core::new(config, hard_state, entries, snapshot, Millis(0), jitter());
         let (reported, started) = (core.status(), Instant::now());
+        let trace = Trace::begin(options.trace.as_deref(), &core, log)
+            .map_err(|source| NodeError::System { operation: "write the trace", source })?;
         log.info("started", json!({ "term": reported.term.0, "last_index": reported.last.index.0 }));
         Ok(Self {
             core,
@@ -116,6 +120,7 @@ impl Driver {
             snapshots,
             peers,
             log,
+            trace,
             id,
             snapshot_entries: options.snapshot_entries.max(1),
             snapshot_at: base.index,
@@ -133,7 +138,7 @@ impl Driver {
     pub(crate) async fn run(&mut self, mut inbox: Inbox) {
         loop {
             tokio::select! {
-                Some(io) = inbox.durable.recv() => self.inputs.push(Input::Persisted(io)),
+                Some(io) = inbox.durable.recv() => self.durable(io),
                 Some(last) = inbox.stored.recv() => self.inputs.push(Input::Stored(last)),
                 Some((from, message)) = inbox.messages.recv() => self.inputs.push(Input::Receive { from, message }),
                 Some(request) = inbox.requests.recv() => self.admit(request),
@@ -145,6 +150,7 @@ impl Driver {
             let inputs = std::mem::take(&mut self.inputs);
             let now = Millis(self.started.elapsed().as_millis() as u64);
             let effects = self.core.step(now, inputs);
+            self.trace.stepped(&self.core, &effects);
             self.perform(effects);
             self.learn_members();
             self.take_snapshot();
@@ -154,7 +160,7 @@ impl Driver {
 
     fn collect(&mut self, inbox: &mut Inbox) {
         while let Ok(io) = inbox.durable.try_recv() {
-            self.inputs.push(Input::Persisted(io));
+            self.durable(io);
         }
         while self.inputs.len() < MAX_STEP_INPUTS
             && let Ok((from, message)) = inbox.messages.try_recv()
@@ -166,6 +172,11 @@ impl Driver {
         {
             self.admit(request);
         }
+    }
+
+    fn durable(&mut self, io: IoId) {
+        self.trace.durable(io);
+        self.inputs.push(Input::Persisted(io));
     }
 
     fn tick(&mut self) {
@@ -215,8 +226,13 @@ impl Driver {
         if let Some(snapshot) = effects.install {
             self.install(&snapshot);
         }
+        let applied = self.core.status().applied;
+        let has_applied = !effects.committed.is_empty();
         for committed in effects.committed {
             self.apply(committed);
+        }
+        if has_applied {
+            self.trace.applied(applied, || self.machine.digest());
         }
         for (request, answer) in effects.answers {
             self.answer(request, answer);

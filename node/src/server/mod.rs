@@ -8,6 +8,7 @@ mod driver;
 mod peers;
 mod request;
 mod snapshots;
+mod trace;
 mod waiters;
 
 use std::future::Future;

@@ -75,6 +75,7 @@ impl Cluster {
                 snapshot_entries: 100,
                 heartbeat: Duration::from_millis(20),
                 election: Duration::from_millis(150),
+                trace: None,
                 mutant: None,
             };
             let task = Some(tokio::spawn(serve(options.clone(), listeners, pending())));

@@ -201,6 +201,7 @@ async fn wrong_options_are_refused_with_the_reason() {
         snapshot_entries: 100,
         heartbeat: Duration::from_millis(20),
         election: Duration::from_millis(150),
+        trace: None,
         mutant: None,
     };
     let stranger = Options { id: "n9".to_owned(), ..good.clone() };
