@@ -84,6 +84,9 @@ pub(crate) struct Plan {
     /// What the disks of the nodes promise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) disk: Option<String>,
+    /// What every node is told beside what the target tells it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) node_args: Vec<String>,
     pub(crate) schedule: Vec<ScheduledFault>,
     /// Not part of the identity: the digest of the binary is.
     #[serde(skip)]
@@ -204,6 +207,7 @@ impl Plan {
             quiet: info.quiet.clone(),
             quorum: info.quorum.clone(),
             disk: info.disk.clone(),
+            node_args: info.node_args.clone(),
             schedule: info.schedule.clone(),
             binary: (!own).then(|| PathBuf::from(&info.target_binary)),
             upgrade_to: info.upgrade.as_ref().map(|upgrade| PathBuf::from(&upgrade.binary)),
@@ -256,6 +260,9 @@ impl Plan {
         if !self.keys.is_empty() {
             command.push_str(&format!(" --keys {}", self.keys.join(",")));
         }
+        for argument in &self.node_args {
+            command.push_str(&format!(" --node-arg={}", quoted(argument)));
+        }
         if let Some(mutant) = &self.mutant {
             command.push_str(&format!(" --mutant {mutant}"));
         }
@@ -273,6 +280,15 @@ impl Plan {
         }
         command
     }
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// What is asked for, by its names.

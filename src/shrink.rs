@@ -187,6 +187,7 @@ mod tests {
             quiet: None,
             quorum: None,
             disk: None,
+            node_args: Vec::new(),
             schedule: (1..18).map(|at| fault(at, ["kill", "pause", "partition"][at as usize % 3])).collect(),
             binary: None,
             upgrade_to: None,

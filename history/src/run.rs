@@ -95,6 +95,9 @@ pub struct RunInfo {
     /// What the disks of the nodes promise, when it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<String>,
+    /// What every node was told beside what the target tells it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub node_args: Vec<String>,
     /// The outcome that the user expects, as given.
     pub expect: String,
     /// Wall-clock start, milliseconds since 1970.

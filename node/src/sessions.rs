@@ -170,7 +170,10 @@ mod tests {
     use crate::raft::{Index, Term};
 
     fn outcome(index: u64) -> Outcome {
-        Outcome { position: LogPosition { term: Term(1), index: Index(index) }, matched: index.is_multiple_of(2) }
+        Outcome {
+            position: LogPosition { term: Term(1), index: Index(index) },
+            matched: index.is_multiple_of(2),
+        }
     }
 
     fn write(sequence: u64, answered: u64) -> Numbered {

@@ -81,6 +81,10 @@ pub(super) struct Args {
     /// ext4 does) or `strict` (nothing) [default: ordered]
     #[arg(long, value_name = "PROMISES")]
     disk: Option<String>,
+    /// A further argument for every node, after those that the target gives: `--node-arg=--snapshot-entries=100`. Can be given
+    /// several times
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    node_arg: Vec<String>,
     /// Only operations on these keys, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "KEYS")]
     keys: Vec<String>,
@@ -148,6 +152,7 @@ fn plan(args: Args) -> anyhow::Result<Plan> {
         quiet: args.quiet,
         quorum: args.quorum,
         disk: args.disk,
+        node_args: args.node_arg,
         schedule: Vec::new(),
         binary: args.binary,
         upgrade_to: args.upgrade_to,

@@ -102,6 +102,7 @@ fn trial(args: &Args, mutant: Option<&str>, title: &str, faults: &str, seed: u64
         quiet: None,
         quorum: None,
         disk: None,
+        node_args: Vec::new(),
         schedule: Vec::new(),
         binary: None,
         upgrade_to: None,

@@ -66,6 +66,8 @@ pub(crate) struct RunCluster {
     launches: BTreeMap<NodeId, Launch>,
     /// The name by which nodes know their program.
     program: String,
+    /// What every node is told beside what the target tells it.
+    more_args: Vec<String>,
     /// The clocks that the nemesis makes wrong.
     clocks: Vec<Area>,
     paths: RunPaths,
@@ -131,6 +133,7 @@ impl RunCluster {
             membership,
             launches,
             program,
+            more_args: plan.node_args.clone(),
             clocks: plan.nemeses()?.iter().filter_map(|nemesis| nemesis.kind().clock()).collect(),
             paths: paths.clone(),
             _addresses: addresses,
@@ -176,7 +179,7 @@ impl RunCluster {
 
     /// All arguments of a node, the name of the program first.
     fn arguments(&self, arguments: Vec<String>) -> Vec<String> {
-        std::iter::once(self.program.clone()).chain(arguments).collect()
+        std::iter::once(self.program.clone()).chain(arguments).chain(self.more_args.clone()).collect()
     }
 
     /// What a node finds in its environment: little, and the same everywhere.

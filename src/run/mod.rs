@@ -200,6 +200,7 @@ fn run_info(plan: &Plan, run_id: &str, plan_id: String) -> RunInfo {
         quiet: plan.quiet.clone(),
         quorum: plan.quorum.clone(),
         disk: plan.disk.clone(),
+        node_args: plan.node_args.clone(),
         expect: plan.expect.clone(),
         started_wall_ms: history::Clock::start().wall_origin_ms(),
         repro: String::new(),

@@ -22,11 +22,31 @@ const NOT_AT_A_SWITCH: [&str; 6] =
 const SIZES: [&str; 2] = ["3", "5"];
 /// How many faults a mixture has.
 const MIXED: [usize; 3] = [2, 3, 4];
+/// The kind that changes who belongs to the cluster.
+const MEMBERSHIP: &str = "membership";
 /// How long the load of a run lasts.
 const TIME_LIMIT: &str = "10s";
 
+/// How many entries stand between snapshots in half of the `--mixtures` of the Raft server: few, so that there are many snapshots.
+const SNAPSHOTS: &str = "--node-arg=--snapshot-entries=100";
+
+/// One run.
+struct Job {
+    nemesis: String,
+    nodes: &'static str,
+    /// A further argument.
+    more: Option<&'static str>,
+}
+
+impl Job {
+    fn new(nemesis: String, nodes: &'static str) -> Self {
+        Self { nemesis, nodes, more: None }
+    }
+}
+
 /// Runs so many runs (`--runs`, 100 unless told) of a `--target` (raft), counted from a seed (`--seed`, 1), after the first of
-/// them (`--skip`, 0).
+/// them (`--skip`, 0). With `--mixtures` these are mixtures only: over 3, 4 and 5 nodes, a third of them with changes of members, and
+/// half of them, of the Raft server, with many snapshots.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     let given = |name: &str| {
         let at = arguments.iter().position(|argument| argument == name)?;
@@ -44,13 +64,19 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     std::fs::create_dir_all(&work)?;
     let shakedown = acceptance::build(root, &work, "shakedown", &[])?;
     let (scenarios, kinds) = nemeses(&shakedown, not_offered)?;
-    let alone = kinds.iter().flat_map(|kind| SIZES.map(|nodes| (kind.clone(), nodes)));
-    let scenarios = scenarios.into_iter().map(|scenario| (scenario, "5"));
-    let mixtures =
-        (first_seed..).zip(SIZES.iter().cycle()).map(|(seed, nodes)| (mixture(&kinds, seed), *nodes));
-    let jobs = alone.chain(scenarios).chain(mixtures).skip(skipped);
+    let jobs: Box<dyn Iterator<Item = Job>> = if arguments.iter().any(|argument| argument == "--mixtures") {
+        Box::new((0..).map(|number| thorough(&kinds, first_seed + number, target)))
+    } else {
+        let alone = kinds.iter().flat_map(|kind| SIZES.map(|nodes| Job::new(kind.clone(), nodes)));
+        let scenarios = scenarios.into_iter().map(|scenario| Job::new(scenario, "5"));
+        let mixtures = (first_seed..)
+            .zip(SIZES.iter().cycle())
+            .map(|(seed, nodes)| Job::new(mixture(&kinds, seed).join(","), nodes));
+        Box::new(alone.chain(scenarios).chain(mixtures))
+    };
+    let jobs = jobs.skip(skipped);
     let mut outcomes: BTreeMap<i32, Vec<String>> = BTreeMap::new();
-    for (number, (nemesis, nodes)) in (0..runs).zip(jobs) {
+    for (number, Job { nemesis, nodes, more }) in (0..runs).zip(jobs) {
         let seed = first_seed + number;
         let start = Instant::now();
         let mut command = Command::new(&shakedown);
@@ -62,10 +88,11 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
         if nemesis.split(',').any(|kind| kind == "upgrade") {
             command.arg("--upgrade-to").arg(if target == "raft" { &shakedown } else { Path::new(ETCD) });
         }
-        let output = command.output()?;
+        let output = command.args(more).output()?;
         let code = output.status.code().unwrap_or(-1);
         let seconds = start.elapsed().as_secs();
-        let line = format!("--nodes {nodes} --seed {seed} --nemesis {nemesis}");
+        let more = more.map(|more| format!(" {more}")).unwrap_or_default();
+        let line = format!("--nodes {nodes} --seed {seed} --nemesis {nemesis}{more}");
         println!("   {number:>3}  exit {code} after {seconds:>3} s: {line}");
         if code != 0 {
             println!("{}", String::from_utf8_lossy(&output.stdout));
@@ -104,7 +131,7 @@ fn nemeses(shakedown: &Path, not_offered: &[&str]) -> anyhow::Result<(Vec<String
 }
 
 /// Some kinds, drawn from a seed (a linear congruence: Knuth's MMIX).
-fn mixture(kinds: &[String], seed: u64) -> String {
+fn mixture(kinds: &[String], seed: u64) -> Vec<String> {
     let mut state = seed;
     let mut below = |bound: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -116,5 +143,17 @@ fn mixture(kinds: &[String], seed: u64) -> String {
     if drawn.iter().any(|kind| kind == "packet") {
         drawn.retain(|kind| !NOT_AT_A_SWITCH.contains(&kind.as_str()));
     }
-    drawn.join(",")
+    drawn
+}
+
+/// A mixture as the Raft server has to stand it.
+fn thorough(kinds: &[String], seed: u64, target: &str) -> Job {
+    let mut mixture = mixture(kinds, seed);
+    if seed.is_multiple_of(3) && !mixture.iter().any(|kind| kind == MEMBERSHIP) {
+        mixture.push(MEMBERSHIP.to_owned());
+    }
+    // Every size with and without snapshots and changes.
+    let nodes = ["3", "4", "5"][usize::try_from(seed / 6 + seed).unwrap_or_default() % 3];
+    let more = (target == "raft" && seed.is_multiple_of(2)).then_some(SNAPSHOTS);
+    Job { nemesis: mixture.join(","), nodes, more }
 }
