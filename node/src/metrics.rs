@@ -123,7 +123,10 @@ mod tests {
         }
         let syncs = metrics.syncs();
         assert_eq!((syncs[0], syncs[1], syncs[3], syncs[4], syncs[13], syncs[14]), (1, 2, 2, 3, 3, 4));
-        assert_eq!((metrics.sync_time(), metrics.log_written_bytes()), (Duration::from_micros(2_001_100), 40));
+        assert_eq!(
+            (metrics.sync_time(), metrics.log_written_bytes()),
+            (Duration::from_micros(2_001_100), 40)
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::transaction::MAX_TRANSACTION_PARTS;
 use super::watch::Lines;
-use super::{MAX_KEY_BYTES, MAX_TRANSACTION_BYTES, render};
+use super::{MAX_CONTROL_BYTES, MAX_KEY_BYTES, MAX_TRANSACTION_BYTES, render};
 use crate::machine::{
     Applied, Compacted, Effect, Impossible, MAX_AHEAD, MAX_TRANSACTION_ANSWER_BYTES, MAX_VALUE_BYTES,
     Outcome, Rejection, Revision, Stored, Value,
@@ -23,14 +23,18 @@ pub(super) type Answer = Response<Either<Full<Bytes>, Lines>>;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     NoSuchPath,
-    Method { allow: &'static str },
+    Method {
+        allow: &'static str,
+    },
     EmptyKey,
     KeyTooLong,
     Query(String),
     ValueTooLarge,
     TransactionTooLarge,
     TooManyParts,
+    OrderTooLarge,
     BrokenBody,
+    SlowBody,
     /// Too many requests at a time, or too many bytes of them.
     Overloaded,
     TooManyWatchers,
@@ -81,7 +85,8 @@ pub(super) fn reply(reply: Reply) -> Answer {
         Reply::Log(report) => json_answer(StatusCode::OK, &json!(report)),
         Reply::Hash(report) => json_answer(StatusCode::OK, &json!(report)),
         Reply::Compacted(Compacted { oldest }) => {
-            let detail = "changes from that revision on are gone here; read, and watch from what you have read";
+            let detail =
+                "changes from that revision on are gone here; read, and watch from what you have read";
             let body = json!({ "error": "compacted", "oldest": oldest.0, "detail": detail });
             json_answer(StatusCode::GONE, &body)
         }
@@ -211,13 +216,22 @@ pub(super) fn refuse(refusal: &Refusal) -> Answer {
             let detail = format!("a transaction has at most {MAX_TRANSACTION_PARTS} guards and steps");
             detailed(StatusCode::PAYLOAD_TOO_LARGE, "transaction-too-large", &detail)
         }
+        Refusal::OrderTooLarge => {
+            let detail = format!("an order has at most {MAX_CONTROL_BYTES} bytes");
+            detailed(StatusCode::PAYLOAD_TOO_LARGE, "order-too-large", &detail)
+        }
+        Refusal::SlowBody => {
+            detailed(StatusCode::REQUEST_TIMEOUT, "slow-body", "the body did not arrive in time")
+        }
         Refusal::BrokenBody => detailed(StatusCode::BAD_REQUEST, "bad-request", "the body is incomplete"),
         Refusal::Overloaded => {
             detailed(StatusCode::TOO_MANY_REQUESTS, "overloaded", "too many requests at a time; try again")
         }
-        Refusal::TooManyWatchers => {
-            detailed(StatusCode::TOO_MANY_REQUESTS, "too-many-watchers", "end another one, or ask another node")
-        }
+        Refusal::TooManyWatchers => detailed(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-watchers",
+            "end another one, or ask another node",
+        ),
     }
 }
 

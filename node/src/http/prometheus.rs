@@ -68,7 +68,8 @@ fn state(page: &mut Page, gauges: &Gauges) {
 
 fn work(page: &mut Page, gauges: &Gauges, metrics: &Metrics, clients: &Clients) {
     let counters = &gauges.counters;
-    page.family("raft_proposals_total", "counter", "Writes that clients asked for.").value(counters.proposals);
+    page.family("raft_proposals_total", "counter", "Writes that clients asked for.")
+        .value(counters.proposals);
     page.family("raft_reads_total", "counter", "Reads that clients asked for.");
     page.labelled("consistency", "linearizable", counters.reads);
     page.labelled("consistency", "local", counters.local_reads);

@@ -14,10 +14,8 @@ pub(super) fn written(position: LogPosition, revision: Revision, matched: bool) 
     let mut body = String::with_capacity(96);
     let LogPosition { term, index } = position;
     let (index, term, revision) = (index.0, term.0, revision.0);
-    let _ = write!(
-        body,
-        "{{\"index\":{index},\"term\":{term},\"revision\":{revision},\"matched\":{matched}}}"
-    );
+    let _ =
+        write!(body, "{{\"index\":{index},\"term\":{term},\"revision\":{revision},\"matched\":{matched}}}");
     body
 }
 

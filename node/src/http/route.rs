@@ -17,13 +17,27 @@ pub(super) enum Route {
     Register,
     Change,
     Transfer,
-    Key { key: Bytes, verb: Verb },
-    List { prefix: Bytes, local: bool },
-    Transact { numbered: Option<Numbered> },
+    Key {
+        key: Bytes,
+        verb: Verb,
+    },
+    List {
+        prefix: Bytes,
+        local: bool,
+    },
+    Transact {
+        numbered: Option<Numbered>,
+    },
     /// `from` is the next change if it is left out.
-    Watch { selection: Selection, from: Option<Revision> },
+    Watch {
+        selection: Selection,
+        from: Option<Revision>,
+    },
     /// The first kept entry, and the last one, if left out.
-    Log { from: Option<Index>, to: Option<Index> },
+    Log {
+        from: Option<Index>,
+        to: Option<Index>,
+    },
     Hash,
 }
 
@@ -284,14 +298,14 @@ mod tests {
         let put = verb(Method::PUT, "/kv/k?session=17&sequence=3&expect=1&answered=2");
         assert_eq!(put, Verb::Put { expected: Expected::Value("1".into()), numbered });
         let numbered = Some(Numbered { session: 17, sequence: 3, answered: 0 });
-        assert_eq!(verb(Method::DELETE, "/kv/k?sequence=3&session=17"), Verb::Delete { expected: Expected::Anything, numbered });
+        assert_eq!(
+            verb(Method::DELETE, "/kv/k?sequence=3&session=17"),
+            Verb::Delete { expected: Expected::Anything, numbered }
+        );
         let expected = Expected::Value("1".into());
         assert_eq!(verb(Method::DELETE, "/kv/k?expect=1"), Verb::Delete { expected, numbered: None });
         let numbered = Some(Numbered { session: 17, sequence: 3, answered: 0 });
-        assert_eq!(
-            routed(Method::POST, "/txn?session=17&sequence=3"),
-            Ok(Route::Transact { numbered })
-        );
+        assert_eq!(routed(Method::POST, "/txn?session=17&sequence=3"), Ok(Route::Transact { numbered }));
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! One request after the other: what it asks for, whether there is room for it, and the answer.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::{Request as HttpRequest, StatusCode};
+use rustix::process::{Resource, getrlimit};
 use serde_json::json;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
+use tokio::time::timeout;
 
 use super::answer::{self, Answer, Refusal};
 use super::prometheus::{self, Clients};
@@ -25,10 +28,12 @@ const SMALL_BODY_BYTES: usize = 4 << 10;
 /// The unit in which larger ones are counted.
 const BODY_UNIT_BYTES: usize = 1 << 10;
 
+/// How long a body may take to arrive: meanwhile it takes the room of others.
+const BODY_LIMIT: Duration = Duration::from_secs(10);
+
 /// How much at a time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Connections; leaves room below the usual limit of 1024 files.
     pub(crate) connections: usize,
     /// Reads and writes that wait for their answers.
     pub(crate) requests: usize,
@@ -38,10 +43,18 @@ pub(crate) struct Limits {
     pub(crate) watchers: usize,
 }
 
+/// Files that are left for everything but clients.
+const OTHER_FILES: u64 = 124;
+/// More connections than that are not served even if there are files for them.
+const MAX_CONNECTIONS: u64 = 4_096;
+
 impl Limits {
-    /// The usual limits.
-    pub(crate) const DEFAULT: Self =
-        Self { connections: 900, requests: 640, body_bytes: 64 << 20, watchers: 128 };
+    /// The usual limits, with as many connections as this process may open files for.
+    pub(crate) fn of_this_process() -> Self {
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let connections = files.saturating_sub(OTHER_FILES).clamp(1, MAX_CONNECTIONS) as usize;
+        Self { connections, requests: connections.div_ceil(4) * 3, body_bytes: 64 << 20, watchers: 128 }
+    }
 }
 
 /// What all connections share.
@@ -59,12 +72,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(
-        driver: Sender<Request>,
-        metrics: Arc<Metrics>,
-        log: EventLog,
-        limits: Limits,
-    ) -> Self {
+    pub(crate) fn new(driver: Sender<Request>, metrics: Arc<Metrics>, log: EventLog, limits: Limits) -> Self {
         let shared = |permits| Arc::new(Semaphore::new(permits));
         Self {
             driver,
@@ -176,8 +184,7 @@ impl Service {
     }
 
     async fn control_body(&self, body: Incoming) -> Result<Bytes, Refusal> {
-        let too_large = Refusal::Query(format!("an order has at most {MAX_CONTROL_BYTES} bytes"));
-        self.body(body, MAX_CONTROL_BYTES, too_large).await.map(|(body, _)| body)
+        self.body(body, MAX_CONTROL_BYTES, Refusal::OrderTooLarge).await.map(|(body, _)| body)
     }
 
     /// Reads a body for which there is room, and keeps the room until the request is answered.
@@ -198,10 +205,11 @@ impl Service {
                 Some(self.bodies.try_acquire_many(units).map_err(|_| Refusal::Overloaded)?)
             }
         };
-        match Limited::new(body, limit_bytes).collect().await {
-            Ok(collected) => Ok((collected.to_bytes(), room)),
-            Err(error) if error.is::<LengthLimitError>() => Err(too_large),
-            Err(_) => Err(Refusal::BrokenBody),
+        match timeout(BODY_LIMIT, Limited::new(body, limit_bytes).collect()).await {
+            Ok(Ok(collected)) => Ok((collected.to_bytes(), room)),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large),
+            Ok(Err(_)) => Err(Refusal::BrokenBody),
+            Err(_) => Err(Refusal::SlowBody),
         }
     }
 

@@ -143,7 +143,8 @@ mod tests {
         let steps = |count| format!("{{\"then\":[{}]}}", vec![r#"{"read":"k"}"#; count].join(","));
         assert!(transaction(steps(MAX_TRANSACTION_PARTS).as_bytes()).is_ok());
         assert_eq!(transaction(steps(MAX_TRANSACTION_PARTS + 1).as_bytes()), Err(Refusal::TooManyParts));
-        let put = |value_bytes| format!(r#"{{"then":[{{"put":"k","value":"{}"}}]}}"#, "x".repeat(value_bytes));
+        let put =
+            |value_bytes| format!(r#"{{"then":[{{"put":"k","value":"{}"}}]}}"#, "x".repeat(value_bytes));
         assert!(transaction(put(MAX_VALUE_BYTES).as_bytes()).is_ok());
         assert_eq!(transaction(put(MAX_VALUE_BYTES + 1).as_bytes()), Err(Refusal::ValueTooLarge));
         let long = format!(r#"{{"then":[{{"read":"{}"}}]}}"#, "k".repeat(1025));

@@ -48,11 +48,21 @@ pub(crate) struct Guard {
 /// A part of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    Read { key: Bytes },
-    Put { key: Bytes, value: Bytes },
-    Delete { key: Bytes },
+    Read {
+        key: Bytes,
+    },
+    Put {
+        key: Bytes,
+        value: Bytes,
+    },
+    Delete {
+        key: Bytes,
+    },
     /// Adds an element to the end of a list; an absent key becomes one.
-    Append { key: Bytes, element: Bytes },
+    Append {
+        key: Bytes,
+        element: Bytes,
+    },
 }
 
 /// What an entry asks of the state machine.
@@ -270,16 +280,22 @@ pub(super) mod tests {
 
     pub(in super::super) fn any_command() -> impl Strategy<Value = Command> {
         prop_oneof![
-            (any_bytes(), any_expected(), any_bytes())
-                .prop_map(|(key, expected, value)| Command::Put { key, expected, value }),
+            (any_bytes(), any_expected(), any_bytes()).prop_map(|(key, expected, value)| Command::Put {
+                key,
+                expected,
+                value
+            }),
             (any_bytes(), any_expected()).prop_map(|(key, expected)| Command::Delete { key, expected }),
             any_transaction().prop_map(Command::Transaction),
         ]
     }
 
     fn any_proposal() -> impl Strategy<Value = Proposal> {
-        let numbered = any::<(u64, u64, u64)>()
-            .prop_map(|(session, sequence, answered)| Numbered { session, sequence, answered });
+        let numbered = any::<(u64, u64, u64)>().prop_map(|(session, sequence, answered)| Numbered {
+            session,
+            sequence,
+            answered,
+        });
         let write = (proptest::option::of(numbered), any_command())
             .prop_map(|(numbered, command)| Action::Write { numbered, command });
         (any::<u64>(), prop_oneof![Just(Action::Register), write])

@@ -129,8 +129,7 @@ impl Data {
         revision: Revision,
         transaction: &Transaction,
     ) -> Result<Transacted, Impossible> {
-        let matched =
-            transaction.guards.iter().all(|guard| self.is_as_expected(&guard.key, &guard.expected));
+        let matched = transaction.guards.iter().all(|guard| self.is_as_expected(&guard.key, &guard.expected));
         let steps = if matched { &transaction.then } else { &transaction.otherwise };
         let mut draft = Draft::new(self, revision);
         let results = steps.iter().map(|step| draft.take(step)).collect::<Result<_, _>>()?;

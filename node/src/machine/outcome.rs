@@ -57,11 +57,17 @@ pub(crate) struct Transacted {
 pub(crate) enum StepResult {
     Read(Option<Stored>),
     /// How often the key has been written.
-    Put { version: u64 },
+    Put {
+        version: u64,
+    },
     /// Whether there was something.
-    Deleted { existed: bool },
+    Deleted {
+        existed: bool,
+    },
     /// How many elements the list has.
-    Appended { length: u64 },
+    Appended {
+        length: u64,
+    },
 }
 
 /// Why a transaction cannot be done as a whole.

@@ -20,7 +20,8 @@ impl Fixture {
 
     fn perform(&mut self, numbered: Option<Numbered>, command: Command) -> Applied {
         let position = self.position();
-        self.machine.perform(position, Proposal { elapsed_ms: 1, action: Action::Write { numbered, command } })
+        self.machine
+            .perform(position, Proposal { elapsed_ms: 1, action: Action::Write { numbered, command } })
     }
 
     fn effect(&mut self, command: Command) -> Effect {
@@ -228,7 +229,11 @@ fn numbered_write_takes_effect_once_and_keeps_its_answer_with_what_it_read() {
     assert_eq!(fixture.perform(numbered(1), write), first);
     assert_eq!(fixture.perform(numbered(2), transaction), second);
     assert_eq!(fixture.perform(numbered(3), impossible), third, "it would be possible by now");
-    assert_eq!((fixture.machine.get(b"k"), fixture.machine.get(b"l")), (None, None), "nothing was done again");
+    assert_eq!(
+        (fixture.machine.get(b"k"), fixture.machine.get(b"l")),
+        (None, None),
+        "nothing was done again"
+    );
 }
 
 #[test]

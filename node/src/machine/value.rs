@@ -112,8 +112,7 @@ impl Stored {
 
     /// What this key adds to the digest of all keys, whose order must not matter.
     pub(crate) fn share(&self, key: &[u8]) -> u64 {
-        let words =
-            [crc32fast::hash(key).into(), self.digest, self.created.0, self.modified.0, self.version];
+        let words = [crc32fast::hash(key).into(), self.digest, self.created.0, self.modified.0, self.version];
         words.into_iter().fold(0, |hash, word: u64| mix(hash ^ word))
     }
 
@@ -123,8 +122,7 @@ impl Stored {
     }
 
     pub(crate) fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let (created, modified, version) =
-            (Revision(reader.u64()?), Revision(reader.u64()?), reader.u64()?);
+        let (created, modified, version) = (Revision(reader.u64()?), Revision(reader.u64()?), reader.u64()?);
         let value = read_value(reader)?;
         Ok(Self { digest: value.digest(), value, created, modified, version })
     }
@@ -194,9 +192,8 @@ mod tests {
 
     #[test]
     fn share_tells_values_keys_and_revisions_apart() {
-        let share = |key: &str, value, revision| {
-            Stored::after(None, value, Revision(revision)).share(key.as_bytes())
-        };
+        let share =
+            |key: &str, value, revision| Stored::after(None, value, Revision(revision)).share(key.as_bytes());
         let all = [
             share("k", raw("a"), 1),
             share("k", raw("b"), 1),

@@ -140,7 +140,7 @@ pub async fn serve(
     let mut tasks = JoinSet::new();
     tasks.spawn(Incoming::new(config.id, messages, log).run(listeners.peer));
     let (stopping, is_stopping) = watch::channel(false);
-    let service = http::Service::new(requests, metrics, log, http::Limits::DEFAULT);
+    let service = http::Service::new(requests, metrics, log, http::Limits::of_this_process());
     let mut clients = JoinSet::new();
     clients.spawn(http::serve(listeners.client, service, is_stopping));
 

@@ -86,7 +86,8 @@ impl Driver {
         let last = to.unwrap_or(log.last_index()).min(log.last_index());
         let (mut entries, mut next, mut size_bytes) = (Vec::new(), first, 0);
         while next <= last && next.0 - first.0 < MAX_LOG_ENTRIES && size_bytes < MAX_LOG_BYTES {
-            let entry = log.get(next).expect("invariant: the log has everything between its base and its end");
+            let entry =
+                log.get(next).expect("invariant: the log has everything between its base and its end");
             size_bytes += entry.payload.size_bytes();
             entries.push(report(entry));
             next = next.next();
