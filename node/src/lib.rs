@@ -20,17 +20,16 @@
 //!
 //! Start reading at [`run`], then [`server`].
 
-mod chain;
 mod codec;
 mod error;
 mod events;
 mod http;
 mod machine;
+mod metrics;
 mod mutant;
 mod options;
 pub mod raft;
 pub mod server;
-mod sessions;
 mod transport;
 mod wal;
 

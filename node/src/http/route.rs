@@ -3,21 +3,42 @@
 use bytes::Bytes;
 use hyper::{Method, Uri};
 
-use super::MAX_KEY_BYTES;
 use super::answer::Refusal;
-use crate::machine::Expected;
-use crate::sessions::Numbered;
+use super::{MAX_KEY_BYTES, percent};
+use crate::machine::{Expected, Numbered, Revision, Selection};
+use crate::raft::Index;
 
 /// What a request is about.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route {
     Status,
+    Metrics,
     Members,
     Register,
     Change,
     Transfer,
-    Key { key: Bytes, verb: Verb },
-    List { prefix: Bytes, local: bool },
+    Key {
+        key: Bytes,
+        verb: Verb,
+    },
+    List {
+        prefix: Bytes,
+        local: bool,
+    },
+    Transact {
+        numbered: Option<Numbered>,
+    },
+    /// `from` is the next change if it is left out.
+    Watch {
+        selection: Selection,
+        from: Option<Revision>,
+    },
+    /// The first kept entry, and the last one, if left out.
+    Log {
+        from: Option<Index>,
+        to: Option<Index>,
+    },
+    Hash,
 }
 
 /// What to do with the key.
@@ -25,25 +46,40 @@ pub(super) enum Route {
 pub(super) enum Verb {
     Get { local: bool },
     Put { expected: Expected, numbered: Option<Numbered> },
-    Delete { numbered: Option<Numbered> },
+    Delete { expected: Expected, numbered: Option<Numbered> },
 }
 
 /// Finds out what is asked for.
 pub(super) fn route(method: &Method, uri: &Uri) -> Result<Route, Refusal> {
     let query = uri.query().unwrap_or_default();
-    match uri.path() {
-        "/status" | "/kv" if method != Method::GET => return Err(Refusal::Method { allow: "GET" }),
-        "/leader" | "/sessions" if method != Method::POST => return Err(Refusal::Method { allow: "POST" }),
-        "/status" => return Ok(Route::Status),
-        "/leader" => return Ok(Route::Transfer),
-        "/sessions" => return no_parameters(query).map(|()| Route::Register),
-        "/members" => return members(method),
-        "/kv" => return list(query),
-        _ => {}
+    if let Some(encoded) = uri.path().strip_prefix("/kv/") {
+        return keyed(method, encoded, query);
     }
-    let Some(encoded) = uri.path().strip_prefix("/kv/") else {
-        return Err(Refusal::NoSuchPath);
+    let allow = match uri.path() {
+        "/status" | "/metrics" | "/kv" | "/watch" | "/debug/log" | "/debug/hash" => "GET",
+        "/leader" | "/sessions" | "/txn" => "POST",
+        "/members" => "GET, POST",
+        _ => return Err(Refusal::NoSuchPath),
     };
+    if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
+        return Err(Refusal::Method { allow });
+    }
+    match uri.path() {
+        "/status" => Ok(Route::Status),
+        "/metrics" => Ok(Route::Metrics),
+        "/leader" => Ok(Route::Transfer),
+        "/members" if method == Method::GET => Ok(Route::Members),
+        "/members" => Ok(Route::Change),
+        "/sessions" => no_parameters(query).map(|()| Route::Register),
+        "/txn" => transact(query),
+        "/watch" => watch(query),
+        "/debug/log" => log(query),
+        "/debug/hash" => no_parameters(query).map(|()| Route::Hash),
+        _ => list(query),
+    }
+}
+
+fn keyed(method: &Method, encoded: &str, query: &str) -> Result<Route, Refusal> {
     let verb = match *method {
         Method::GET => Verb::Get { local: is_local(parameters(query))? },
         Method::PUT => {
@@ -52,22 +88,60 @@ pub(super) fn route(method: &Method, uri: &Uri) -> Result<Route, Refusal> {
         }
         Method::DELETE => {
             let (numbered, others) = numbered(query)?;
-            match others.first() {
-                Some((name, _)) => return Err(Refusal::unknown(name)),
-                None => Verb::Delete { numbered },
-            }
+            Verb::Delete { expected: expected(others.into_iter())?, numbered }
         }
         _ => return Err(Refusal::Method { allow: "GET, PUT, DELETE" }),
     };
     Ok(Route::Key { key: key(encoded)?, verb })
 }
 
-fn members(method: &Method) -> Result<Route, Refusal> {
-    match *method {
-        Method::GET => Ok(Route::Members),
-        Method::POST => Ok(Route::Change),
-        _ => Err(Refusal::Method { allow: "GET, POST" }),
+fn transact(query: &str) -> Result<Route, Refusal> {
+    let (numbered, others) = numbered(query)?;
+    match others.first() {
+        Some((name, _)) => Err(Refusal::unknown(name)),
+        None => Ok(Route::Transact { numbered }),
     }
+}
+
+fn watch(query: &str) -> Result<Route, Refusal> {
+    let (mut selection, mut from) = (None, None);
+    for (name, value) in parameters(query) {
+        let selected = match name {
+            "key" => Selection::Key(legal_key(query_value(value)?)?),
+            "prefix" => Selection::Prefix(query_value(value)?),
+            "from" if from.is_none() => {
+                from = Some(Revision(number(name, value)?));
+                continue;
+            }
+            _ => return Err(Refusal::unknown(name)),
+        };
+        if selection.replace(selected).is_some() {
+            return Err(Refusal::query("give one key or one prefix"));
+        }
+    }
+    let selection =
+        selection.ok_or_else(|| Refusal::query("give a key or a prefix; an empty prefix is every key"))?;
+    if from == Some(Revision(0)) {
+        return Err(Refusal::query("the first revision is 1"));
+    }
+    Ok(Route::Watch { selection, from })
+}
+
+fn log(query: &str) -> Result<Route, Refusal> {
+    let (mut from, mut to) = (None, None);
+    for (name, value) in parameters(query) {
+        let place = match name {
+            "from" => &mut from,
+            "to" => &mut to,
+            _ => return Err(Refusal::unknown(name)),
+        };
+        *place = Some(Index(number(name, value)?));
+    }
+    Ok(Route::Log { from, to })
+}
+
+fn number(name: &str, value: &str) -> Result<u64, Refusal> {
+    value.parse().map_err(|_| Refusal::Query(format!("{name} is a number")))
 }
 
 fn list(query: &str) -> Result<Route, Refusal> {
@@ -79,12 +153,17 @@ fn list(query: &str) -> Result<Route, Refusal> {
     Ok(Route::List { prefix: query_value(prefix)?, local: is_local(others.into_iter())? })
 }
 
-fn key(encoded: &str) -> Result<Bytes, Refusal> {
-    let key = percent_decode(encoded).ok_or_else(|| Refusal::query("the key is not percent-encoded"))?;
+/// Reads a key.
+pub(super) fn key(encoded: &str) -> Result<Bytes, Refusal> {
+    let key = percent::decode(encoded).ok_or_else(|| Refusal::query("the key is not percent-encoded"))?;
+    legal_key(key.into())
+}
+
+fn legal_key(key: Bytes) -> Result<Bytes, Refusal> {
     match key.len() {
-        0 => Err(Refusal::Key("the key is empty")),
-        1..=MAX_KEY_BYTES => Ok(key.into()),
-        _ => Err(Refusal::Key("the key is longer than 1024 bytes")),
+        0 => Err(Refusal::EmptyKey),
+        1..=MAX_KEY_BYTES => Ok(key),
+        _ => Err(Refusal::KeyTooLong),
     }
 }
 
@@ -135,6 +214,7 @@ fn expected<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> Result<
         expected = match (name, value) {
             ("expect", value) => Expected::Value(query_value(value)?),
             ("expect_absent", "true") => Expected::Absent,
+            ("expect_revision", value) => Expected::Revision(Revision(number(name, value)?)),
             ("expect_absent", _) => return Err(Refusal::query("expect_absent is true, or left out")),
             (name, _) => return Err(Refusal::unknown(name)),
         };
@@ -156,24 +236,8 @@ fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
 
 /// In queries a plus sign is a space, as in HTML forms; a plus sign itself is `%2B`.
 fn query_value(encoded: &str) -> Result<Bytes, Refusal> {
-    let decoded = percent_decode(&encoded.replace('+', " "));
+    let decoded = percent::decode(&encoded.replace('+', " "));
     decoded.map(Bytes::from).ok_or_else(|| Refusal::query("the value is not percent-encoded"))
-}
-
-fn percent_decode(encoded: &str) -> Option<Vec<u8>> {
-    let mut decoded = Vec::with_capacity(encoded.len());
-    let mut bytes = encoded.bytes();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => hex_digit(bytes.next()?)? << 4 | hex_digit(bytes.next()?)?,
-            _ => byte,
-        });
-    }
-    Some(decoded)
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).map(|digit| digit as u8)
 }
 
 #[cfg(test)]
@@ -228,6 +292,7 @@ mod tests {
         assert_eq!(expected("/kv/k?expect=a%2Bb+c"), Expected::Value("a+b c".into()));
         assert_eq!(expected("/kv/k?expect="), Expected::Value("".into()));
         assert_eq!(expected("/kv/k?expect_absent=true"), Expected::Absent);
+        assert_eq!(expected("/kv/k?expect_revision=17"), Expected::Revision(Revision(17)));
     }
 
     #[test]
@@ -236,7 +301,26 @@ mod tests {
         let put = verb(Method::PUT, "/kv/k?session=17&sequence=3&expect=1&answered=2");
         assert_eq!(put, Verb::Put { expected: Expected::Value("1".into()), numbered });
         let numbered = Some(Numbered { session: 17, sequence: 3, answered: 0 });
-        assert_eq!(verb(Method::DELETE, "/kv/k?sequence=3&session=17"), Verb::Delete { numbered });
+        assert_eq!(
+            verb(Method::DELETE, "/kv/k?sequence=3&session=17"),
+            Verb::Delete { expected: Expected::Anything, numbered }
+        );
+        let expected = Expected::Value("1".into());
+        assert_eq!(verb(Method::DELETE, "/kv/k?expect=1"), Verb::Delete { expected, numbered: None });
+        let numbered = Some(Numbered { session: 17, sequence: 3, answered: 0 });
+        assert_eq!(routed(Method::POST, "/txn?session=17&sequence=3"), Ok(Route::Transact { numbered }));
+    }
+
+    #[test]
+    fn watch_is_about_a_key_or_a_prefix_and_begins_where_it_is_told() {
+        let prefix = Selection::Prefix("a/".into());
+        let from = Some(Revision(17));
+        assert_eq!(
+            routed(Method::GET, "/watch?prefix=a%2F&from=17"),
+            Ok(Route::Watch { selection: prefix, from })
+        );
+        let key = Selection::Key("k".into());
+        assert_eq!(routed(Method::GET, "/watch?key=k"), Ok(Route::Watch { selection: key, from: None }));
     }
 
     #[test]
@@ -256,7 +340,20 @@ mod tests {
             (Method::DELETE, "/kv/k?session=one&sequence=1"),
             (Method::GET, "/sessions"),
             (Method::POST, "/sessions?ttl=9"),
-            (Method::DELETE, "/kv/k?expect=1"),
+            (Method::DELETE, "/kv/k?expect_revision=x"),
+            (Method::PUT, "/kv/k?expect_revision=1&expect=2"),
+            (Method::GET, "/txn"),
+            (Method::POST, "/txn?expect=1"),
+            (Method::GET, "/watch"),
+            (Method::GET, "/watch?key="),
+            (Method::GET, "/watch?key=a&prefix=b"),
+            (Method::GET, "/watch?prefix=&from=0"),
+            (Method::GET, "/watch?prefix=&from=1&from=2"),
+            (Method::POST, "/watch?prefix="),
+            (Method::GET, "/debug/log?from=x"),
+            (Method::GET, "/debug/log?since=1"),
+            (Method::GET, "/debug/hash?at=1"),
+            (Method::GET, "/debug"),
             (Method::POST, "/kv/k"),
             (Method::PUT, "/status"),
             (Method::PUT, "/kv?prefix=a"),
@@ -265,6 +362,6 @@ mod tests {
             assert!(routed(method.clone(), address).is_err(), "{method} {address}");
         }
         let long = format!("/kv/{}", "k".repeat(MAX_KEY_BYTES + 1));
-        assert!(routed(Method::GET, &long).is_err());
+        assert_eq!(routed(Method::GET, &long), Err(Refusal::KeyTooLong));
     }
 }

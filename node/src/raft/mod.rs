@@ -32,6 +32,7 @@ mod message;
 mod outbox;
 mod progress;
 mod reads;
+mod report;
 mod snapshots;
 mod transfer;
 mod types;

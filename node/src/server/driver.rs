@@ -8,7 +8,6 @@
 //! The task wakes up once, lets every other task that is ready run, and then takes all that has arrived: one step, one write,
 //! one append per follower. Under load batches grow by themselves; without load nothing lingers.
 
-use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,17 +19,19 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::peers::Peers;
-use super::request::{MembersReport, Operation, Query, Reply, Request, StatusReport};
+use super::request::{Operation, Query, Reply, Request};
 use super::snapshots::SnapshotThread;
 use super::trace::Trace;
 use super::waiters::{Wait, Waiter, Waiters};
+use super::watchers::Watchers;
 use crate::error::NodeError;
 use crate::events::EventLog;
 use crate::machine::{Machine, Proposal};
+use crate::metrics::Counters;
 use crate::options::Options;
 use crate::raft::{
-    Answer, Change, Committed, Config, Core, Effects, Index, Input, IoId, Jitter, Log, LogPosition,
-    Membership, Millis, NodeId, Payload, RequestId, RoleName, Snapshot, Status,
+    Answer, Change, Committed, Config, Core, Effects, HardState, Index, Input, IoId, Jitter, Log,
+    LogPosition, Millis, NodeId, Payload, RequestId, RoleName, Snapshot, Status,
 };
 use crate::transport::Received;
 use crate::wal::{Recovered, WalThread};
@@ -39,6 +40,8 @@ use crate::wal::{Recovered, WalThread};
 const TICK: Duration = Duration::from_millis(10);
 /// Requests or messages that one step takes; the rest waits for the next one.
 const MAX_STEP_INPUTS: usize = 4_096;
+/// What a listing may have.
+const MAX_LISTING_BYTES: usize = 64 << 20;
 
 /// Where everything arrives.
 #[derive(Debug)]
@@ -63,27 +66,35 @@ pub(crate) struct Tools {
 /// The owner of the node's state.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    core: Core,
-    machine: Machine,
-    waiters: Waiters,
+    pub(super) core: Core,
+    pub(super) machine: Machine,
+    pub(super) waiters: Waiters,
+    watchers: Watchers,
     wal: WalThread,
     snapshots: SnapshotThread,
     peers: Peers,
     log: EventLog,
     trace: Trace,
-    id: String,
+    pub(super) id: String,
     snapshot_entries: u64,
     /// What the last snapshot that was made stands for.
     snapshot_at: Index,
     /// The entry whose members the peers were learned from.
     members_since: Index,
-    mutant: Option<String>,
+    pub(super) mutant: Option<String>,
     started: Instant,
     next_tick: Instant,
     last_proposal: Instant,
     inputs: Vec<Input>,
+    pub(super) counters: Counters,
     /// What the last event line said, to report changes only.
     reported: Status,
+    /// The vote of the last event line.
+    reported_vote: HardState,
+    /// Whether watchers are let go.
+    is_stopping: bool,
+    /// How far the watchers were told.
+    told: Index,
 }
 
 impl Driver {
@@ -111,11 +122,13 @@ impl Driver {
         let (reported, started) = (core.status(), Instant::now());
         let trace = Trace::begin(options.trace.as_deref(), &core, log)
             .map_err(|source| NodeError::System { operation: "write the trace", source })?;
+        let reported_vote = core.hard_state();
         log.info("started", json!({ "term": reported.term.0, "last_index": reported.last.index.0 }));
         Ok(Self {
             core,
             machine,
             waiters: Waiters::default(),
+            watchers: Watchers::default(),
             wal,
             snapshots,
             peers,
@@ -130,12 +143,16 @@ impl Driver {
             next_tick: started + TICK,
             last_proposal: started,
             inputs: Vec::new(),
+            counters: Counters::default(),
             reported,
+            reported_vote,
+            is_stopping: false,
+            told: base.index,
         })
     }
 
-    /// Runs until the inbox is closed.
-    pub(crate) async fn run(&mut self, mut inbox: Inbox) {
+    /// Runs until it is dropped, which loses nothing that has arrived.
+    pub(crate) async fn run(&mut self, inbox: &mut Inbox) {
         loop {
             tokio::select! {
                 Some(io) = inbox.durable.recv() => self.durable(io),
@@ -145,17 +162,29 @@ impl Driver {
                 () = sleep_until(self.next_tick) => {}
             }
             yield_now().await;
-            self.collect(&mut inbox);
+            self.collect(inbox);
             self.tick();
             let inputs = std::mem::take(&mut self.inputs);
             let now = Millis(self.started.elapsed().as_millis() as u64);
             let effects = self.core.step(now, inputs);
             self.trace.stepped(&self.core, &effects);
             self.perform(effects);
+            self.tell_watchers();
             self.learn_members();
             self.take_snapshot();
             self.report();
         }
+    }
+
+    /// Begins to stop: watchers are let go, and somebody else is asked to lead. Completes when that is settled; until then,
+    /// and as long as requests are to be answered, the driver must be run.
+    pub(crate) fn prepare_to_stop(&mut self) -> oneshot::Receiver<Reply> {
+        self.watchers.end();
+        self.is_stopping = true;
+        let (reply, replied) = oneshot::channel();
+        let request = self.waiters.add(Wait::Write, reply);
+        self.inputs.push(Input::Transfer { request, to: None });
+        replied
     }
 
     fn collect(&mut self, inbox: &mut Inbox) {
@@ -188,17 +217,20 @@ impl Driver {
             }
             self.inputs.push(Input::Tick { jitter: jitter() });
             self.waiters.expire(now);
+            self.watchers.tell(&self.machine, self.core.status().applied, now);
         }
     }
 
     fn admit(&mut self, Request { operation, reply }: Request) {
         match operation {
             Operation::Write(action) => {
+                self.counters.proposals += 1;
                 let request = self.waiters.add(Wait::Write, reply);
                 let proposal = Proposal { elapsed_ms: self.since_last_proposal(), action };
                 self.inputs.push(Input::Propose { request, command: proposal.encode() });
             }
             Operation::Read(query) => {
+                self.counters.reads += 1;
                 let request = self.waiters.add(Wait::Read(query), reply);
                 self.inputs.push(Input::Read { request });
             }
@@ -207,10 +239,30 @@ impl Driver {
                 let request = self.waiters.add(Wait::Write, reply);
                 self.inputs.push(Input::Transfer { request, to });
             }
+            Operation::ReadLocal(query) => {
+                self.counters.local_reads += 1;
+                let _ = reply.send(self.look_up(&query));
+            }
+            Operation::Watch(watch) if !self.is_stopping => {
+                self.watchers.ask(watch, reply, &self.machine, self.core.status().applied);
+            }
+            Operation::Watch(_) => {}
             Operation::Members => drop(reply.send(Reply::Members(Box::new(self.members_report())))),
-            Operation::ReadLocal(query) => drop(reply.send(self.look_up(&query))),
             Operation::Status => drop(reply.send(Reply::Status(Box::new(self.status_report())))),
+            Operation::Metrics => drop(reply.send(Reply::Metrics(Box::new(self.gauges())))),
+            Operation::Log { from, to } => {
+                drop(reply.send(Reply::Log(Box::new(self.log_report(from, to)))));
+            }
+            Operation::Hash => drop(reply.send(Reply::Hash(Box::new(self.hash_report())))),
         }
+    }
+
+    fn tell_watchers(&mut self) {
+        let applied = self.core.status().applied;
+        if applied != self.told && !self.watchers.is_empty() {
+            self.watchers.tell(&self.machine, applied, Instant::now());
+        }
+        self.told = applied;
     }
 
     fn perform(&mut self, effects: Effects) {
@@ -221,6 +273,10 @@ impl Driver {
             self.peers.send(to, message);
         }
         if let Some(snapshot) = effects.store {
+            self.log.info(
+                "storing-snapshot",
+                json!({ "last_index": snapshot.last.index.0, "bytes": snapshot.state.len() }),
+            );
             self.snapshots.store(snapshot);
         }
         if let Some(snapshot) = effects.install {
@@ -255,6 +311,7 @@ impl Driver {
         self.machine = Machine::decode(snapshot.state.clone())
             .expect("invariant: a snapshot was encoded by this version, and its checksum was right");
         self.snapshot_at = snapshot.last.index;
+        self.counters.snapshots_installed += 1;
         self.log.info("snapshot-installed", json!({ "last_index": snapshot.last.index.0 }));
     }
 
@@ -265,6 +322,7 @@ impl Driver {
             return;
         }
         self.snapshot_at = applied;
+        self.counters.snapshots_made += 1;
         self.inputs.push(Input::Snapshot { applied, state: self.machine.encode() });
     }
 
@@ -274,10 +332,12 @@ impl Driver {
         if since != self.members_since {
             self.members_since = since;
             self.peers.learn(self.core.log().members());
+            self.log.info("members", json!(self.members_report()));
         }
     }
 
     fn apply(&mut self, Committed { entry, request }: Committed) {
+        self.counters.applied_entries += 1;
         self.machine.extend_digest(&entry);
         let position = LogPosition { term: entry.term, index: entry.index };
         let reply = match entry.payload {
@@ -325,8 +385,13 @@ impl Driver {
 
     fn look_up(&self, query: &Query) -> Reply {
         match query {
-            Query::Key(key) => Reply::Value(self.machine.get(key)),
-            Query::Prefix(prefix) => Reply::Entries(self.machine.entries(prefix)),
+            Query::Key(key) => {
+                Reply::Value { found: self.machine.get(key), revision: self.machine.revision() }
+            }
+            Query::Prefix(prefix) => {
+                let entries = self.machine.entries(prefix, MAX_LISTING_BYTES);
+                Reply::Entries { entries, revision: self.machine.revision() }
+            }
         }
     }
 
@@ -341,36 +406,30 @@ impl Driver {
         Reply::Applied(self.machine.foretell(position, decode(command.clone())))
     }
 
-    /// The other members.
-    fn others(&self) -> Vec<String> {
-        let members = self.core.log().members().members();
-        names(&members).into_iter().filter(|id| *id != self.id).collect()
-    }
-
-    fn members_report(&self) -> MembersReport {
-        let (log, commit) = (self.core.log(), self.core.status().commit);
-        let members: &Membership = log.members();
-        let address = |(id, address): (&NodeId, &SocketAddr)| (id.to_string(), *address);
-        MembersReport {
-            voters: names(members.voters()),
-            outgoing: names(members.outgoing()),
-            learners: names(members.learners()),
-            addresses: members.addresses().iter().map(address).collect(),
-            index: log.members_since().0,
-            committed: log.members_since() <= commit,
-        }
-    }
-
-    /// Logs changes of leadership and term.
+    /// Logs votes, and changes of leadership, role and term.
     fn report(&mut self) {
-        let status = self.core.status();
-        let key = |status: &Status| (status.term, status.leader, status.role == RoleName::Leader);
+        let (status, vote) = (self.core.status(), self.core.hard_state());
+        if vote != self.reported_vote {
+            self.reported_vote = vote;
+            if let Some(candidate) = vote.vote {
+                self.log.info("voted", json!({ "term": vote.term.0, "for": candidate.as_str() }));
+            }
+        }
+        let key = |status: &Status| (status.term, status.leader, status.role);
         if key(&status) == key(&self.reported) {
             return;
         }
+        if status.leader != self.reported.leader {
+            self.counters.leader_changes += 1;
+        }
         let event = match (self.reported.role, status.role, status.leader) {
-            (_, RoleName::Leader, _) => "became-leader",
+            (_, RoleName::Leader, _) => {
+                self.counters.leaderships += 1;
+                "became-leader"
+            }
             (RoleName::Leader, _, _) => "stepped-down",
+            (_, RoleName::PreCandidate, _) => "asking-for-pre-votes",
+            (_, RoleName::Candidate, _) => "asking-for-votes",
             (_, _, Some(_)) => "following",
             (_, _, None) => "leaderless",
         };
@@ -378,33 +437,6 @@ impl Driver {
         self.log.info(event, json!({ "term": status.term.0, "leader": leader, "commit": status.commit.0 }));
         self.reported = status;
     }
-
-    fn status_report(&self) -> StatusReport {
-        let status = self.core.status();
-        StatusReport {
-            id: self.id.clone(),
-            role: match status.role {
-                RoleName::Follower => "follower",
-                RoleName::PreCandidate => "pre-candidate",
-                RoleName::Candidate => "candidate",
-                RoleName::Leader => "leader",
-            },
-            term: status.term.0,
-            leader: status.leader.map(|leader| leader.to_string()),
-            commit: status.commit.0,
-            applied: status.applied.0,
-            applied_digest: self.machine.digest(),
-            last_index: status.last.index.0,
-            snapshot_index: status.base.index.0,
-            peers: self.others(),
-            version: env!("CARGO_PKG_VERSION"),
-            mutant: self.mutant.clone(),
-        }
-    }
-}
-
-fn names(ids: &BTreeSet<NodeId>) -> Vec<String> {
-    ids.iter().map(ToString::to_string).collect()
 }
 
 fn decode(command: bytes::Bytes) -> Proposal {

@@ -6,27 +6,33 @@
 
 mod driver;
 mod peers;
+mod reports;
 mod request;
 mod snapshots;
 mod trace;
 mod waiters;
+mod watchers;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use self::driver::{Driver, Inbox, Tools};
 use self::peers::Peers;
-pub(crate) use self::request::{Operation, Query, Reply, Request};
+pub(crate) use self::request::{Operation, Query, Reply, Request, Watch};
 use self::snapshots::SnapshotThread;
 use crate::error::NodeError;
 use crate::events::EventLog;
 use crate::http;
+use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::transport::Incoming;
 use crate::wal::{Wal, WalThread};
@@ -35,6 +41,8 @@ use crate::wal::{Wal, WalThread};
 const REQUEST_QUEUE: usize = 16_384;
 /// Peer messages that the driver has not seen yet; more wait in the sockets.
 const MESSAGE_QUEUE: usize = 4_096;
+/// How long a node that is told to stop goes on to hand its leadership over and to answer what has been asked.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 /// The two sockets of a node, bound and not yet served. Port 0 picks a free port.
 #[derive(Debug)]
@@ -93,8 +101,9 @@ pub fn termination() -> Result<impl Future<Output = ()>, NodeError> {
     })
 }
 
-/// Runs a node on sockets that are bound already, until `stop` completes. Dropping the future kills the node without
-/// ceremony; only writes that the log thread has begun are finished.
+/// Runs a node on sockets that are bound already, until `stop` completes. Then it accepts nobody any more, hands its
+/// leadership over, answers what it has been asked, and ends; all of that within [`STOP_LIMIT`]. Dropping the future kills
+/// the node without ceremony; only writes that the log thread has begun are finished.
 ///
 /// # Errors
 /// When the options are wrong or the data directory cannot be used.
@@ -117,11 +126,12 @@ pub async fn serve(
     let (durable, durable_in) = mpsc::unbounded_channel();
     // Nobody receives reports once the node is being stopped.
     let report = move |io| durable.send(io).unwrap_or_default();
-    let wal = WalThread::spawn(wal, log, report);
+    let metrics = Arc::new(Metrics::default());
+    let wal = WalThread::spawn(wal, log, metrics.clone(), report);
     let (stored, stored_in) = mpsc::unbounded_channel();
     let report = move |last| stored.send(last).unwrap_or_default();
     let snapshots = SnapshotThread::spawn(options.data.clone(), config.id, log, report);
-    let inbox =
+    let mut inbox =
         Inbox { requests: requests_in, messages: messages_in, durable: durable_in, stored: stored_in };
 
     log.info(
@@ -130,13 +140,32 @@ pub async fn serve(
     );
     let mut tasks = JoinSet::new();
     tasks.spawn(Incoming::new(config.id, messages, log).run(listeners.peer));
-    tasks.spawn(http::serve(listeners.client, requests, log));
+    let (stopping, is_stopping) = watch::channel(false);
+    let service = http::Service::new(requests, metrics, log, http::Limits::of_this_process());
+    let mut clients = JoinSet::new();
+    clients.spawn(http::serve(listeners.client, service, is_stopping));
 
     let tools = Tools { wal, snapshots, peers: Peers::new(config.id, peers, log), log };
     let mut driver = Driver::new(config, &options, recovered, tools)?;
     tokio::select! {
-        () = driver.run(inbox) => {}
-        () = stop => log.info("stopping", json!({})),
+        () = driver.run(&mut inbox) => {}
+        () = stop => {
+            log.info("stopping", json!({}));
+            stopping.send_replace(true);
+            let handed_over = driver.prepare_to_stop();
+            let quiet = async {
+                // Whether somebody else leads or not, nothing more can be done about it.
+                let _ = handed_over.await;
+                while clients.join_next().await.is_some() {}
+            };
+            tokio::select! {
+                () = driver.run(&mut inbox) => {}
+                () = quiet => {}
+                () = sleep(STOP_LIMIT) => log.warn("stopped-without-answering-all", json!({})),
+            }
+        }
     }
+    drop(driver);
+    log.info("stopped", json!({}));
     Ok(())
 }

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use crate::machine::{Action, Applied};
-use crate::raft::{Change, NodeId, Refusal};
+use crate::machine::{Action, Applied, Batch, Compacted, Revision, Selection, Stored, Value};
+use crate::metrics::Gauges;
+use crate::raft::{Change, Index, NodeId, Refusal};
 
 /// One client request on its way to the driver.
 #[derive(Debug)]
@@ -35,6 +36,24 @@ pub(crate) enum Operation {
     Change(Change),
     /// Hand leadership over.
     Transfer(Option<NodeId>),
+    /// See changes as this node applies them.
+    Watch(Watch),
+    /// Count.
+    Metrics,
+    /// See what is in the log of this node: the first kept entry to the last one, where nothing is said.
+    Log { from: Option<Index>, to: Option<Index> },
+    /// Get the digest of the applied state.
+    Hash,
+}
+
+/// What a watcher wants next.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pub(crate) selection: Selection,
+    /// The changes from here on; from now on if nothing is said.
+    pub(crate) next: Option<Revision>,
+    /// Whether to wait for a change when there is none; not for ever.
+    pub(crate) patiently: bool,
 }
 
 /// What a client wants to read.
@@ -53,10 +72,10 @@ pub(crate) enum Reply {
     Applied(Applied),
     /// The members are as they were wanted.
     Changed,
-    /// The value of a key.
-    Value(Option<Bytes>),
-    /// Keys and values, ascending.
-    Entries(Vec<(Bytes, Bytes)>),
+    /// What a key has, and the revision of all data.
+    Value { found: Option<Stored>, revision: Revision },
+    /// Keys and what they have, ascending, and the revision of all data; no keys if that would be too much.
+    Entries { entries: Option<Vec<(Bytes, Value)>>, revision: Revision },
     /// How the node is.
     Status(Box<StatusReport>),
     /// Nothing happened: another node leads.
@@ -77,6 +96,16 @@ pub(crate) enum Reply {
     Transferred,
     /// This node still leads.
     NotTransferred,
+    /// Changes, and how far this node has applied the log.
+    Changes { batch: Batch, applied: Index },
+    /// Changes that were asked for are gone.
+    Compacted(Compacted),
+    /// Numbers of this node.
+    Metrics(Box<Gauges>),
+    /// A part of the log.
+    Log(Box<LogReport>),
+    /// The digest of the applied state.
+    Hash(Box<HashReport>),
 }
 
 /// The body of `GET /members`.
@@ -94,6 +123,42 @@ pub(crate) struct MembersReport {
     pub(crate) committed: bool,
 }
 
+/// The body of `GET /debug/log`.
+#[derive(Debug, Serialize)]
+pub(crate) struct LogReport {
+    /// A snapshot stands for everything up to here.
+    pub(crate) base: u64,
+    pub(crate) last: u64,
+    pub(crate) commit: u64,
+    pub(crate) entries: Vec<EntryReport>,
+    /// Where to go on, if that is not all.
+    pub(crate) next: Option<u64>,
+}
+
+/// An entry in `GET /debug/log`.
+#[derive(Debug, Serialize)]
+pub(crate) struct EntryReport {
+    pub(crate) index: u64,
+    pub(crate) term: u64,
+    pub(crate) kind: &'static str,
+    pub(crate) size_bytes: usize,
+    /// CRC-32 of the encoded entry: equal on all nodes once it is committed.
+    pub(crate) checksum: String,
+}
+
+/// The body of `GET /debug/hash`. Nodes with equal `applied` have equal digests.
+#[derive(Debug, Serialize)]
+pub(crate) struct HashReport {
+    pub(crate) applied: u64,
+    /// Of data, sessions and members.
+    pub(crate) state_digest: String,
+    /// Of everything applied, in its order.
+    pub(crate) applied_digest: String,
+    pub(crate) revision: u64,
+    pub(crate) keys: usize,
+    pub(crate) sessions: usize,
+}
+
 /// The body of `GET /status`.
 #[derive(Debug, Serialize)]
 pub(crate) struct StatusReport {
@@ -106,6 +171,8 @@ pub(crate) struct StatusReport {
     /// Of everything applied so far; equal on nodes with equal `applied`, or something is very wrong.
     pub(crate) applied_digest: String,
     pub(crate) last_index: u64,
+    /// The entry that last changed data.
+    pub(crate) revision: u64,
     /// A snapshot stands for the log up to here.
     pub(crate) snapshot_index: u64,
     pub(crate) peers: Vec<String>,

@@ -56,6 +56,11 @@ impl Waiters {
         self.waiting.remove(&request)
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Replies to requests whose time is up: the write may still happen, the read did not.
     pub(crate) fn expire(&mut self, now: Instant) {
         while let Some(first) = self.waiting.first_entry()

@@ -9,7 +9,7 @@ use crate::raft::{
 };
 
 const MAGIC: u32 = 0x5241_4654;
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Magic, version, sender, receiver, checksum.
 pub(super) const HANDSHAKE_BYTES: usize = 4 + 4 + 2 * NODE_ID_BYTES + 4;

@@ -19,7 +19,7 @@ use crate::raft::{NODE_ID_BYTES, NodeId};
 pub(crate) const HEADER_BYTES: u64 = 512;
 
 const MAGIC: &[u8; 8] = b"SHKDNWAL";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const SUFFIX: &str = ".wal";
 const UNFINISHED_SUFFIX: &str = ".wal.tmp";
 const ZERO_CHUNK_BYTES: u64 = 256 << 10;

@@ -16,7 +16,7 @@ use crate::codec::{DecodeError, Reader, put_bytes, put_members, put_position};
 use crate::raft::{NodeId, Snapshot};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"SHKDNSNP");
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const SUFFIX: &str = ".snapshot";
 const UNFINISHED_SUFFIX: &str = ".snapshot.tmp";
 

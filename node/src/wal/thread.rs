@@ -3,11 +3,14 @@
 //! While one `fdatasync` runs, writes pile up; the next batch takes all of them. A failed write or sync ends the process
 //! at once: after it nobody knows what is on disk, and a retry can report success for pages that the kernel has dropped.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use super::Wal;
 use crate::events::EventLog;
+use crate::metrics::Metrics;
 use crate::raft::{IoId, Persist};
 
 /// Payload bytes after which a batch takes no more writes.
@@ -24,9 +27,14 @@ pub(crate) struct WalThread {
 
 impl WalThread {
     /// Starts the thread; `durable` is called on it after each batch.
-    pub(crate) fn spawn(wal: Wal, log: EventLog, durable: impl Fn(IoId) + Send + 'static) -> Self {
+    pub(crate) fn spawn(
+        wal: Wal,
+        log: EventLog,
+        metrics: Arc<Metrics>,
+        durable: impl Fn(IoId) + Send + 'static,
+    ) -> Self {
         let (queue, writes) = channel();
-        let thread = std::thread::spawn(move || write_batches(wal, &log, &writes, durable));
+        let thread = std::thread::spawn(move || write_batches(wal, &log, &metrics, &writes, durable));
         Self { queue: Some(queue), thread: Some(thread) }
     }
 
@@ -48,7 +56,13 @@ impl Drop for WalThread {
     }
 }
 
-fn write_batches(mut wal: Wal, log: &EventLog, writes: &Receiver<Persist>, durable: impl Fn(IoId)) {
+fn write_batches(
+    mut wal: Wal,
+    log: &EventLog,
+    metrics: &Metrics,
+    writes: &Receiver<Persist>,
+    durable: impl Fn(IoId),
+) {
     let mut batch = Vec::new();
     while let Ok(first) = writes.recv() {
         batch.clear();
@@ -60,10 +74,12 @@ fn write_batches(mut wal: Wal, log: &EventLog, writes: &Receiver<Persist>, durab
             size_bytes += size_of_write(&write);
             batch.push(write);
         }
+        let start = Instant::now();
         if let Err(error) = wal.append(&batch) {
             log.fatal("storage-failed", &error);
             std::process::exit(EXIT_STORAGE_FAILED);
         }
+        metrics.synced(start.elapsed(), size_bytes);
         durable(batch.last().expect("invariant: a batch has a first write").io);
     }
 }

@@ -1,7 +1,6 @@
 //! A cluster of real servers on free ports of one runtime, and a raw HTTP client for it.
 
 use std::collections::BTreeMap;
-use std::future::pending;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,16 +10,32 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 /// How long a test waits for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const POLL: Duration = Duration::from_millis(10);
 
 pub(crate) struct Node {
     pub(crate) options: Options,
     task: Option<JoinHandle<Result<(), NodeError>>>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl Node {
+    fn start(options: Options, listeners: Listeners) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async {
+            if stopped.await.is_err() {
+                // Whoever lets go of the sender kills the node by other means.
+                std::future::pending::<()>().await;
+            }
+        };
+        let task = Some(tokio::spawn(serve(options.clone(), listeners, stopped)));
+        Self { options, task, stop: Some(stop) }
+    }
 }
 
 pub(crate) struct Cluster {
@@ -38,6 +53,10 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("a JSON body")
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
     pub(crate) fn error(&self) -> (u16, String) {
@@ -78,8 +97,7 @@ impl Cluster {
                 trace: None,
                 mutant: None,
             };
-            let task = Some(tokio::spawn(serve(options.clone(), listeners, pending())));
-            nodes.push(Node { options, task });
+            nodes.push(Node::start(options, listeners));
         }
         Self { nodes, _data: data }
     }
@@ -102,8 +120,7 @@ impl Cluster {
             join: true,
             ..first.clone()
         };
-        let task = Some(tokio::spawn(serve(options.clone(), listeners, pending())));
-        self.nodes.push(Node { options, task });
+        self.nodes.push(Node::start(options, listeners));
         position
     }
 
@@ -114,10 +131,18 @@ impl Cluster {
         let _ = task.await;
     }
 
+    /// Asks a node to stop, as SIGTERM does, and waits until it has.
+    pub(crate) async fn stop(&mut self, position: usize) {
+        let node = &mut self.nodes[position];
+        node.stop.take().expect("a running node").send(()).expect("a node that listens");
+        let task = node.task.take().expect("a running node");
+        timeout(PATIENCE, task).await.expect("an end").expect("no panic").expect("an orderly end");
+    }
+
     pub(crate) async fn restart(&mut self, position: usize) {
         let options = self.nodes[position].options.clone();
         let listeners = Listeners::bind(options.client, options.peer).await.expect("its own ports");
-        self.nodes[position].task = Some(tokio::spawn(serve(options, listeners, pending())));
+        self.nodes[position] = Node::start(options, listeners);
     }
 
     pub(crate) async fn request(
@@ -170,6 +195,20 @@ impl Cluster {
             self.request(position, "GET", "/kv/no-such-key", b"").await,
             Some(Answer { status: 404, .. })
         )
+    }
+
+    /// Sends a request to whoever leads until it is answered for certain. Only for what may be done twice.
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
+        let attempts = async {
+            loop {
+                let leader = self.leader().await;
+                match self.request(leader, method, path, body.as_bytes()).await {
+                    Some(answer) if ![421, 503].contains(&answer.status) => return answer,
+                    _ => {}
+                }
+            }
+        };
+        timeout(PATIENCE, attempts).await.expect("an answer")
     }
 
     /// Writes, at whichever node leads, until a write is acknowledged.

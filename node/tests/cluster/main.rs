@@ -2,9 +2,14 @@
 //!
 //! Nothing here measures time: tests wait for conditions, and give up after a generous limit.
 
+mod data;
 mod harness;
+mod hostile;
 mod members;
+mod operators;
 mod sessions;
+mod stop;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
