@@ -30,6 +30,9 @@ pub(crate) enum DecodeError {
     /// Entries whose indices do not follow each other.
     #[error("has a gap between its entries")]
     NotContiguous,
+    /// A term after which there are not enough terms.
+    #[error("has a term that no cluster reaches")]
+    AbsurdTerm,
     /// Members that contradict each other.
     #[error("has members that contradict each other")]
     NotMembers,

@@ -1,6 +1,7 @@
 //! The command line: what the user typed, and one file per command.
 
 mod check;
+mod ctl;
 mod doctor;
 mod export;
 mod follow;

@@ -6,11 +6,27 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::usage;
+use super::{ctl, usage};
 use crate::exit;
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Option<Serve>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Talk to nodes that run: who is there, read, write, watch, change the members
+    Ctl(ctl::Args),
+}
+
+/// The settings of a node.
+#[derive(Debug, clap::Args)]
+struct Serve {
     /// The name of this node
     #[arg(long)]
     id: String,
@@ -47,6 +63,16 @@ pub(super) struct Args {
 }
 
 pub(super) fn main(args: Args) -> anyhow::Result<u8> {
+    match (args.command, args.serve) {
+        (Some(Command::Ctl(args)), _) => ctl::main(args),
+        (None, Some(args)) => serve(args),
+        (None, None) => Err(usage(
+            "say how to run a node: --id, --data, --client, --peer, --cluster; or `node ctl --help`",
+        )),
+    }
+}
+
+fn serve(args: Serve) -> anyhow::Result<u8> {
     let mut cluster = BTreeMap::new();
     for (id, address) in args.cluster {
         if cluster.insert(id.clone(), address).is_some() {

@@ -71,7 +71,7 @@ pub(super) fn reply(reply: Reply) -> Answer {
         Reply::UnknownOutcome => error(StatusCode::SERVICE_UNAVAILABLE, "unknown-outcome"),
         Reply::NoQuorum => error(StatusCode::SERVICE_UNAVAILABLE, "no-quorum"),
         Reply::Members(report) => json_answer(StatusCode::OK, &json!(report)),
-        Reply::Refused(refusal) => detailed(StatusCode::CONFLICT, "change-refused", &why(refusal)),
+        Reply::Refused(refusal) => unfitting(refusal),
         Reply::NoAddress(id) => {
             let detail = format!("{id} is not known here: say where it receives messages");
             detailed(StatusCode::BAD_REQUEST, "no-address", &detail)
@@ -175,18 +175,27 @@ fn reject(rejection: Rejection) -> Answer {
     }
 }
 
-fn why(refusal: raft::Refusal) -> String {
-    match refusal {
-        raft::Refusal::Empty => "it changes nothing".to_owned(),
-        raft::Refusal::Pending => "another change is not complete; try again when it is".to_owned(),
-        raft::Refusal::TooEarly => "this leader has committed nothing yet; try again in a moment".to_owned(),
-        raft::Refusal::Member(id) => format!("{id} is a member already"),
-        raft::Refusal::NotMember(id) => format!("{id} is no member, or no learner that could be promoted"),
-        raft::Refusal::Behind(id) => {
-            format!("{id} lacks too much of the log; try again when it has caught up")
+/// A change that does not fit: a word for programs, and a sentence.
+fn unfitting(refusal: raft::Refusal) -> Answer {
+    let (reason, detail) = match refusal {
+        raft::Refusal::Empty => ("empty", "it changes nothing".to_owned()),
+        raft::Refusal::Pending => {
+            ("pending", "another change is not complete; try again when it is".to_owned())
         }
-        raft::Refusal::NoVoter => "nobody would be left to vote".to_owned(),
-    }
+        raft::Refusal::TooEarly => {
+            ("too-early", "this leader has committed nothing yet; try again in a moment".to_owned())
+        }
+        raft::Refusal::Member(id) => ("member", format!("{id} is a member already")),
+        raft::Refusal::NotMember(id) => {
+            ("not-member", format!("{id} is no member, or no learner that could be promoted"))
+        }
+        raft::Refusal::Behind(id) => {
+            ("behind", format!("{id} lacks too much of the log; try again when it has caught up"))
+        }
+        raft::Refusal::NoVoter => ("no-voter", "nobody would be left to vote".to_owned()),
+    };
+    let body = json!({ "error": "change-refused", "reason": reason, "detail": detail });
+    json_answer(StatusCode::CONFLICT, &body)
 }
 
 /// The answer to a request that makes no sense, or asks for too much.

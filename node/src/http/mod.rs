@@ -35,6 +35,19 @@
 //! `{"append":key,"value":…}`. What a key was appended to is a list; it reads as a JSON array of its elements, percent-encoded.
 //! A transaction that cannot be done does nothing: 409 `not-a-list`, 413 `list-too-large` or `answer-too-large`.
 //!
+//! # Limits
+//! | of what | refusal |
+//! |---|---|
+//! | a value 1 MiB, a key 1 KiB | 413 `value-too-large`, 414 `key-too-long` |
+//! | a transaction 128 guards and steps in 2 MiB of JSON | 413 `transaction-too-large` |
+//! | a listing 64 MiB, an order of an operator 64 KiB | 413 `listing-too-large`, `order-too-large` |
+//! | connections: as many as there are files for, and 4096 | 429 `too-many-connections` |
+//! | requests at a time: three quarters of that, with 64 MiB of large bodies | 429 `overloaded` |
+//! | watchers 128 | 429 `too-many-watchers` |
+//! | sessions 10,000, each with numbers up to 1024 ahead of what is answered | 429 `too-many-sessions`, 400 `too-far-ahead` |
+//! | answers kept 1 MiB a session, 64 MiB together | 429 `too-many-answers` |
+//! | the time of a body 10 s | 408 `slow-body` |
+//!
 //! # What it does not do
 //! Forward requests to the leader, or retry them: a client must know which node did what.
 

@@ -141,28 +141,28 @@ impl Service {
     /// Reads and writes, as many at a time as there is room for.
     async fn work(&self, route: Route, body: Incoming) -> Result<Answer, Refusal> {
         let _slot = self.requests.try_acquire().map_err(|_| Refusal::Overloaded)?;
-        let operation = match route {
-            Route::List { prefix, local: false } => Operation::Read(Query::Prefix(prefix)),
-            Route::List { prefix, local: true } => Operation::ReadLocal(Query::Prefix(prefix)),
-            Route::Register => Operation::Write(Action::Register),
+        let (operation, _room) = match route {
+            Route::List { prefix, local: false } => (Operation::Read(Query::Prefix(prefix)), None),
+            Route::List { prefix, local: true } => (Operation::ReadLocal(Query::Prefix(prefix)), None),
+            Route::Register => (Operation::Write(Action::Register), None),
             Route::Transact { numbered } => {
-                let (body, _room) =
+                let (body, room) =
                     self.body(body, MAX_TRANSACTION_BYTES, Refusal::TransactionTooLarge).await?;
                 let command = Command::Transaction(transaction::transaction(&body)?);
-                drop(body);
-                let operation = Operation::Write(Action::Write { numbered, command });
-                return Ok(answer::reply(self.perform(operation).await));
+                (Operation::Write(Action::Write { numbered, command }), room)
             }
-            Route::Key { key, verb: Verb::Get { local: false } } => Operation::Read(Query::Key(key)),
-            Route::Key { key, verb: Verb::Get { local: true } } => Operation::ReadLocal(Query::Key(key)),
+            Route::Key { key, verb: Verb::Get { local: false } } => (Operation::Read(Query::Key(key)), None),
+            Route::Key { key, verb: Verb::Get { local: true } } => {
+                (Operation::ReadLocal(Query::Key(key)), None)
+            }
             Route::Key { key, verb: Verb::Put { expected, numbered } } => {
-                let (value, _room) = self.body(body, MAX_VALUE_BYTES, Refusal::ValueTooLarge).await?;
+                let (value, room) = self.body(body, MAX_VALUE_BYTES, Refusal::ValueTooLarge).await?;
                 let command = Command::Put { key, expected, value };
-                let operation = Operation::Write(Action::Write { numbered, command });
-                return Ok(answer::reply(self.perform(operation).await));
+                (Operation::Write(Action::Write { numbered, command }), room)
             }
             Route::Key { key, verb: Verb::Delete { expected, numbered } } => {
-                Operation::Write(Action::Write { numbered, command: Command::Delete { key, expected } })
+                let command = Command::Delete { key, expected };
+                (Operation::Write(Action::Write { numbered, command }), None)
             }
             other => unreachable!("invariant: {other:?} is answered without a slot"),
         };

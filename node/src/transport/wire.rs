@@ -10,6 +10,8 @@ use crate::raft::{
 
 const MAGIC: u32 = 0x5241_4654;
 const VERSION: u32 = 3;
+/// A later term is nonsense: a node that believed it could not campaign any more without an overflow.
+const MAX_TERM: u64 = u64::MAX / 2;
 
 /// Magic, version, sender, receiver, checksum.
 pub(super) const HANDSHAKE_BYTES: usize = 4 + 4 + 2 * NODE_ID_BYTES + 4;
@@ -183,7 +185,8 @@ fn put_append_reply(out: &mut Vec<u8>, reply: AppendReply) {
 
 fn read_message(bytes: Bytes) -> Result<Message, DecodeError> {
     let mut reader = Reader::new(bytes);
-    let term = Term(reader.u64()?);
+    let term = Some(reader.u64()?).filter(|&term| term <= MAX_TERM).ok_or(DecodeError::AbsurdTerm)?;
+    let term = Term(term);
     let body = match reader.u8()? {
         PRE_VOTE => Body::PreVote { last: reader.position()? },
         PRE_VOTE_REPLY => Body::PreVoteReply { granted: reader.u8()? != 0 },
@@ -294,7 +297,7 @@ mod tests {
             any::<u64>().prop_map(|round| Body::HeartbeatReply { round: Round(round) }),
             Just(Body::Outdated),
         ];
-        (any::<u64>(), body).prop_map(|(term, body)| Message { term: Term(term), body })
+        (0..=MAX_TERM, body).prop_map(|(term, body)| Message { term: Term(term), body })
     }
 
     fn read_whole_frame(bytes: &[u8]) -> Result<Message, WireError> {
@@ -325,6 +328,13 @@ mod tests {
             out[FRAME_HEADER_BYTES + bit / 8] ^= 1 << (bit % 8);
             prop_assert!(matches!(read_whole_frame(&out), Err(WireError::Checksum)));
         }
+    }
+
+    #[test]
+    fn term_that_no_cluster_reaches_is_refused() {
+        let mut out = Vec::new();
+        put_frame(&mut out, &Message { term: Term(MAX_TERM + 1), body: Body::Outdated });
+        assert!(matches!(read_whole_frame(&out), Err(WireError::Decode(DecodeError::AbsurdTerm))));
     }
 
     #[test]
