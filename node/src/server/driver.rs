@@ -39,6 +39,10 @@ const TICK: Duration = Duration::from_millis(10);
 /// Requests or messages that one step takes; the rest waits for the next one.
 const MAX_STEP_INPUTS: usize = 4_096;
 
+/// A snapshot is made when so many bytes were applied since the last one, however few entries they were: the log is in
+/// memory until then.
+const SNAPSHOT_BYTES: usize = 64 << 20;
+
 /// Where everything arrives.
 #[derive(Debug)]
 pub(crate) struct Inbox {
@@ -73,6 +77,8 @@ pub(crate) struct Driver {
     snapshot_entries: u64,
     /// What the last snapshot that was made stands for.
     snapshot_at: Index,
+    /// Payload bytes that were applied since then.
+    applied_bytes: usize,
     /// The entry whose members the peers were learned from.
     members_since: Index,
     mutant: Option<String>,
@@ -119,6 +125,7 @@ impl Driver {
             id,
             snapshot_entries: options.snapshot_entries.max(1),
             snapshot_at: base.index,
+            applied_bytes: 0,
             members_since: Index(0),
             mutant: options.mutant.clone(),
             started,
@@ -239,16 +246,19 @@ impl Driver {
         self.machine = Machine::decode(snapshot.state.clone())
             .expect("invariant: a snapshot was encoded by this version, and its checksum was right");
         self.snapshot_at = snapshot.last.index;
+        self.applied_bytes = 0;
         self.log.info("snapshot-installed", json!({ "last_index": snapshot.last.index.0 }));
     }
 
     /// Makes a snapshot when enough was applied since the last one.
     fn take_snapshot(&mut self) {
         let applied = self.core.status().applied;
-        if applied.0 < self.snapshot_at.0 + self.snapshot_entries {
+        let is_due = applied.0 >= self.snapshot_at.0 + self.snapshot_entries;
+        if !is_due && self.applied_bytes < SNAPSHOT_BYTES {
             return;
         }
         self.snapshot_at = applied;
+        self.applied_bytes = 0;
         self.inputs.push(Input::Snapshot { applied, state: self.machine.encode() });
     }
 
@@ -263,6 +273,7 @@ impl Driver {
 
     fn apply(&mut self, Committed { entry, request }: Committed) {
         self.machine.extend_digest(&entry);
+        self.applied_bytes += entry.payload.size_bytes();
         let position = LogPosition { term: entry.term, index: entry.index };
         let reply = match entry.payload {
             Payload::Noop | Payload::Members(_) => Reply::Changed,
