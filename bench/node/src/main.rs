@@ -15,11 +15,23 @@ mod load;
 mod probe;
 mod processor;
 
+use std::process::ExitCode;
+
 use anyhow::{Context, ensure};
 
 use job::Job;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("load-generator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let job = arguments.next().context("usage: load-generator JOB, see job.rs")?;
     ensure!(arguments.next().is_none(), "one job at a time");

@@ -61,10 +61,12 @@ pub(crate) fn test_generator(root: &Path) -> anyhow::Result<()> {
 pub(crate) fn session(root: &Path, words: &[String]) -> anyhow::Result<()> {
     set_parent_process_death_signal(Some(Signal::TERM))?;
     setsid().context("cannot begin a session")?;
-    // Only root may favour a session. Where that is refused, others get as much time as this one.
-    let favoured = fs::write("/proc/self/autogroup", "-17").is_ok();
+    let arguments = Arguments::parse(words)?;
+    // How much memory is used does not depend on the time that others take. Only root may favour a session; where that is
+    // refused, others get as much time as this one.
+    let favoured = arguments.memory.is_none() && fs::write("/proc/self/autogroup", "-17").is_ok();
     println!("scheduling: {}", if favoured { "this session is favoured" } else { "as everybody else" });
-    measure(root, &Arguments::parse(words)?)
+    measure(root, &arguments)
 }
 
 /// Becomes the server that is named by the words, and ends with the benchmark.
