@@ -25,7 +25,7 @@ pub struct Options {
     /// Whether this node waits to be added to a running cluster, instead of founding one with everybody in `cluster`. It
     /// only matters when the data directory is empty.
     pub join: bool,
-    /// A snapshot is made after so many applied entries; at least 1.
+    /// A snapshot is made after so many applied entries, or 64 MiB of them; at least 1.
     pub snapshot_entries: u64,
     /// How often a leader gives a sign of life; 20 ms is a good value on one machine.
     pub heartbeat: Duration,

@@ -45,7 +45,7 @@ struct Serve {
     /// Waits to be added to a running cluster, instead of founding one with everybody in --cluster
     #[arg(long)]
     join: bool,
-    /// A snapshot is made after so many applied entries
+    /// A snapshot is made after so many applied entries, or 64 MiB of them
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     snapshot_entries: u64,
     /// The leader's heartbeat interval, in milliseconds

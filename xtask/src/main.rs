@@ -7,12 +7,14 @@
 //! * `acceptance`: the real runs alone
 //! * `matrix [--target raft] [--runs 100] [--seed 1] [--skip 0]`: every fault alone, then mixtures
 //! * `bench checker`: our checker beside Porcupine, see `bench/README.md`
+//! * `bench node`: our Raft server beside etcd, see `bench/README.md`
 //! * `bench nemesis`: what links, disks and clocks cost, and how much later a cluster starts
 
 mod acceptance;
 mod bench;
 mod costs;
 mod matrix;
+mod node;
 mod tidy;
 mod unprivileged;
 
@@ -31,10 +33,14 @@ fn main() -> ExitCode {
         Some("matrix") => matrix::run(root(), &arguments[1..]),
         Some("unprivileged") => unprivileged::run(root()),
         Some("bench") if arguments.get(1).is_some_and(|what| what == "nemesis") => costs::run(root()),
+        Some("bench") if arguments.get(1).is_some_and(|what| what == "node") => node::run(&arguments[2..]),
         Some("bench") => bench::run(root(), &arguments[1..]),
+        Some(node::SESSION) => node::session(root(), &arguments[1..]),
+        Some(node::SERVER) => node::server(&arguments[1..]),
         Some(bench::CHILD) => bench::child(&arguments[1..]),
         _ => Err(anyhow::anyhow!(
-            "usage: cargo xtask ci | tidy | unprivileged | acceptance | matrix | bench checker | bench nemesis"
+            "usage: cargo xtask ci | tidy | unprivileged | acceptance | matrix | \
+             bench checker | bench node | bench nemesis"
         )),
     };
     match result {
@@ -54,6 +60,7 @@ fn ci() -> anyhow::Result<()> {
     step("documentation", || {
         cargo(&["doc", "--workspace", "--release", "--no-deps", "--document-private-items"])
     })?;
+    step("load generator of the benchmarks", || node::test_generator(root()))?;
     let has_go = bench::go_version().is_some();
     if has_go {
         step("Go program of the benchmarks", || bench::test_go(root()))?;

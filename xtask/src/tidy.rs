@@ -35,7 +35,7 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<()> {
         complaints.extend(layer(root, name, allowed)?);
     }
     let mut files = Vec::new();
-    for name in LAYERS.iter().map(|(name, _)| *name).chain(["src", "tests"]) {
+    for name in LAYERS.iter().map(|(name, _)| *name).chain(["src", "tests", "bench"]) {
         collect(&root.join(name), &mut files)?;
     }
     for file in &files {

@@ -29,6 +29,8 @@ pub struct Limits {
     pub chunk_bytes: usize,
     /// Entries before a snapshot that stay in the log, for followers that are only a little behind.
     pub retained_entries: u64,
+    /// Payload bytes of those entries; the oldest go first.
+    pub retained_bytes: usize,
     /// Entries that a learner may lack when it becomes a voter.
     pub promotion_lag: u64,
 }
@@ -45,6 +47,7 @@ impl Limits {
         read_rounds: 4,
         chunk_bytes: 256 << 10,
         retained_entries: 4096,
+        retained_bytes: 32 << 20,
         promotion_lag: 256,
     };
 }

@@ -129,6 +129,17 @@ impl Log {
         self.entries[start..].iter().take_while(fits).cloned().collect()
     }
 
+    /// How many of the kept entries up to `last` are within both limits, counted from the last one.
+    pub(crate) fn count_back(&self, last: Index, limit_entries: u64, limit_bytes: usize) -> u64 {
+        let end = self.offset(last.next()).unwrap_or(0).min(self.entries.len());
+        let mut size_bytes = 0;
+        let fits = |entry: &&Entry| {
+            size_bytes += entry.payload.size_bytes();
+            size_bytes <= limit_bytes
+        };
+        (1..=limit_entries).zip(self.entries[..end].iter().rev().take_while(fits)).count() as u64
+    }
+
     /// Appends one entry of the leader's own and returns where it stands.
     pub(crate) fn append(&mut self, term: Term, payload: Payload) -> LogPosition {
         let index = self.last_index().next();
@@ -280,6 +291,22 @@ mod tests {
         assert_eq!(indices(&log.slice(Index(2), 10)), [2]);
         assert_eq!(indices(&log.slice(Index(1), 100)), [1]);
         assert_eq!(indices(&log.slice(Index(3), 100)), [0; 0]);
+    }
+
+    #[test]
+    fn entries_that_are_kept_are_limited_in_number_and_bytes() {
+        let mut log = log(&[1]);
+        for _ in 2..=5 {
+            log.append(Term(1), Payload::Command(vec![0; 100].into()));
+        }
+        assert_eq!(log.count_back(Index(5), 3, 1000), 3);
+        assert_eq!(log.count_back(Index(5), 9, 250), 2);
+        assert_eq!(log.count_back(Index(5), 9, 99), 0);
+        assert_eq!(log.count_back(Index(4), 9, 1000), 4);
+        log.take_unwritten();
+        log.compact(LogPosition { term: Term(1), index: Index(3) });
+        assert_eq!(log.count_back(Index(5), 9, 1000), 2);
+        assert_eq!(log.count_back(Index(3), 9, 1000), 0);
     }
 
     fn members(log: &Log) -> Vec<String> {

@@ -120,8 +120,9 @@ impl Core {
 
     /// Lets go of entries for which the snapshot stands, except for the last ones.
     fn compact(&mut self, last: LogPosition) {
-        let retained = self.config.limits.retained_entries;
-        let to = Index(last.index.0.saturating_sub(retained)).min(self.log.handed_to_storage());
+        let limits = &self.config.limits;
+        let retained = self.log.count_back(last.index, limits.retained_entries, limits.retained_bytes);
+        let to = Index(last.index.0 - retained).min(self.log.handed_to_storage());
         let base = self.log.position(to).filter(|base| base.index > self.log.base().index);
         if let Some(base) = base {
             self.log.compact(base);

@@ -43,6 +43,10 @@ const MAX_STEP_INPUTS: usize = 4_096;
 /// What a listing may have.
 const MAX_LISTING_BYTES: usize = 64 << 20;
 
+/// A snapshot is made when so many bytes were applied since the last one, however few entries they were: the log is in
+/// memory until then.
+const SNAPSHOT_BYTES: usize = 64 << 20;
+
 /// Where everything arrives.
 #[derive(Debug)]
 pub(crate) struct Inbox {
@@ -79,6 +83,8 @@ pub(crate) struct Driver {
     snapshot_entries: u64,
     /// What the last snapshot that was made stands for.
     snapshot_at: Index,
+    /// Payload bytes that were applied since then.
+    applied_bytes: usize,
     /// The entry whose members the peers were learned from.
     members_since: Index,
     pub(super) mutant: Option<String>,
@@ -137,6 +143,7 @@ impl Driver {
             id,
             snapshot_entries: options.snapshot_entries.max(1),
             snapshot_at: base.index,
+            applied_bytes: 0,
             members_since: Index(0),
             mutant: options.mutant.clone(),
             started,
@@ -312,17 +319,20 @@ impl Driver {
             .expect("invariant: a snapshot was encoded by this version, and its checksum was right");
         self.snapshot_at = snapshot.last.index;
         self.counters.snapshots_installed += 1;
+        self.applied_bytes = 0;
         self.log.info("snapshot-installed", json!({ "last_index": snapshot.last.index.0 }));
     }
 
     /// Makes a snapshot when enough was applied since the last one.
     fn take_snapshot(&mut self) {
         let applied = self.core.status().applied;
-        if applied.0 < self.snapshot_at.0 + self.snapshot_entries {
+        let is_due = applied.0 >= self.snapshot_at.0 + self.snapshot_entries;
+        if !is_due && self.applied_bytes < SNAPSHOT_BYTES {
             return;
         }
         self.snapshot_at = applied;
         self.counters.snapshots_made += 1;
+        self.applied_bytes = 0;
         self.inputs.push(Input::Snapshot { applied, state: self.machine.encode() });
     }
 
@@ -339,6 +349,7 @@ impl Driver {
     fn apply(&mut self, Committed { entry, request }: Committed) {
         self.counters.applied_entries += 1;
         self.machine.extend_digest(&entry);
+        self.applied_bytes += entry.payload.size_bytes();
         let position = LogPosition { term: entry.term, index: entry.index };
         let reply = match entry.payload {
             Payload::Noop | Payload::Members(_) => Reply::Changed,

@@ -40,6 +40,7 @@ const LIMITS: Limits = Limits { seconds: 60, bytes: 8 << 30 };
 /// The word after which this program judges one history with our checker, as a child of itself.
 pub(crate) const CHILD: &str = "bench-child";
 
+pub(crate) use machine::version;
 pub(crate) use porcupine::{go_version, test as test_go};
 
 /// Runs the benchmark.
