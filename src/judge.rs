@@ -66,9 +66,10 @@ fn traces(paths: &RunPaths, nodes: &[NodeId]) -> anyhow::Result<Vec<Trace>> {
     Ok(traces)
 }
 
-/// Whether a fault took or changed data that a node had stored: it cannot keep what it has promised about it.
+/// Whether a fault changed data that a node had stored: it cannot keep what it has promised about it. Data that is wiped is not
+/// among it: who lost everything has to come back as a new member.
 fn data_was_damaged(events: &[RunEvent]) -> bool {
-    const KINDS: [&str; 3] = ["wipe", "bit-flip", "damage"];
+    const KINDS: [&str; 2] = ["bit-flip", "damage"];
     events.iter().any(|event| {
         matches!(event, RunEvent::Fault { kind, phase: FaultPhase::Injected, .. }
             if KINDS.contains(&kind.split(':').next().unwrap_or_default()))

@@ -41,6 +41,9 @@ pub const NAME: &str = "raft-trace";
 pub enum TraceEvent {
     /// A process goes on from what was stored.
     Begin {
+        /// Nothing is stored, and the process waits to be added as a new member.
+        #[serde(default)]
+        joins: bool,
         /// The stored term.
         term: u64,
         /// The stored vote.
@@ -154,7 +157,7 @@ impl Trace {
     }
 }
 
-/// Judges the traces of all nodes of a run. After `damaged` data (wiped, or changed behind a node's back) promises may be broken.
+/// Judges the traces of all nodes of a run. After `damaged` data, changed behind a node's back, promises may be broken.
 pub fn raft_trace(traces: &[Trace], damaged: bool) -> Finding {
     let anomalies = Judge::of(traces, damaged);
     let unreadable =
@@ -164,8 +167,7 @@ pub fn raft_trace(traces: &[Trace], damaged: bool) -> Finding {
         (Some(_), true) => CheckOutcome::Unknown,
         (None, true) => CheckOutcome::Valid,
     };
-    let excuse =
-        damaged.then(|| "data was damaged or wiped on purpose: what it held was not asked for".to_owned());
+    let excuse = damaged.then(|| "data was damaged on purpose: what it held was not asked for".to_owned());
     let result = CheckResult {
         name: NAME.to_owned(),
         outcome,
@@ -334,7 +336,10 @@ mod tests {
         ] {
             assert_eq!(restarted(lost), ["promise-broken"], "{lost}");
         }
-        let wiped = follower(r#"{"event":"begin","term":0,"vote":null,"base":[0,0],"entries":[]}"#);
+        let wiped = r#""term":0,"vote":null,"base":[0,0],"entries":[]"#;
+        assert_eq!(restarted(wiped), ["promise-broken"]);
+        assert_eq!(restarted(&format!(r#""joins":true,{wiped}"#)), [""; 0]);
+        let wiped = follower(&format!(r#"{{"event":"begin",{wiped}}}"#));
         assert_eq!(raft_trace(&traces(&[&wiped]), true).anomalies, []);
     }
 

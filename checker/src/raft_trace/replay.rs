@@ -79,7 +79,11 @@ impl Judge {
 
     fn take(&mut self, node: &mut Replay, event: &TraceEvent) {
         match event {
-            TraceEvent::Begin { term, vote, base, entries } => {
+            TraceEvent::Begin { joins, term, vote, base, entries } => {
+                if *joins {
+                    node.granted.clear();
+                    node.held = 0;
+                }
                 let mut stored = Log { base: *base, entries: Vec::new() };
                 self.append(node, &mut stored, entries);
                 if let Some(reason) = node.broken_promise(*term, vote.as_deref(), &stored)

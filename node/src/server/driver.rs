@@ -126,7 +126,7 @@ impl Driver {
         let entries = Log::recovered(base, members, entries);
         let core = Core::new(config, hard_state, entries, snapshot, Millis(0), jitter());
         let (reported, started) = (core.status(), Instant::now());
-        let trace = Trace::begin(options.trace.as_deref(), &core, log)
+        let trace = Trace::begin(options.trace.as_deref(), &core, options.join, log)
             .map_err(|source| NodeError::System { operation: "write the trace", source })?;
         let reported_vote = core.hard_state();
         log.info("started", json!({ "term": reported.term.0, "last_index": reported.last.index.0 }));

@@ -7,6 +7,7 @@
 //! | line | meaning |
 //! |---|---|
 //! | `{"event":"begin","term":2,"vote":"n1","base":[5,1],"entries":[[6,2,77]]}` | a process goes on from what was stored: term, vote, `[index, term]` for which a snapshot stands, and `[index, term, digest]` of every entry after it |
+//! | `{"event":"begin","joins":true,…}` | the same, of a process with an empty data directory that waits to be added: what one of its name has promised before, it knows nothing of |
 //! | `{"event":"vote","term":3,"vote":null}` | term and vote are these from now on |
 //! | `{"event":"write","io":4,"base":[9,2],"from":7,"entries":[[7,3,78]]}` | the log is changed in memory, and on the disk when `io` is durable: it begins anew after `base`, is cut at `from`, goes on with `entries`; each of them may be absent |
 //! | `{"event":"durable","io":4}` | all writes up to this one are on the disk |
@@ -49,15 +50,17 @@ impl Trace {
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub(crate) fn begin(path: Option<&Path>, core: &Core, log: EventLog) -> io::Result<Self> {
+    pub(crate) fn begin(path: Option<&Path>, core: &Core, join: bool, log: EventLog) -> io::Result<Self> {
         let Some(path) = path else { return Ok(Self::default()) };
         let file = OpenOptions::new().append(true).create(true).open(path)?;
         let (hard_state, status) = (core.hard_state(), core.status());
         // A process before this one may have been killed in the middle of a line.
         let mut writer = Writer { file, log, lines: "\n".to_owned(), hard_state, status };
         let entries = core.log().entries();
+        let is_new = hard_state == HardState::default() && status.last == LogPosition::default();
+        let joins = if join && is_new { r#","joins":true"# } else { "" };
         writer.line(&format!(
-            r#""begin","term":{},"vote":{},"base":{},"entries":{}"#,
+            r#""begin"{joins},"term":{},"vote":{},"base":{},"entries":{}"#,
             hard_state.term.0,
             vote(hard_state.vote),
             position(status.base),
