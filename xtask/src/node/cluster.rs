@@ -89,6 +89,12 @@ impl Cluster {
         }
     }
 
+    /// How many entries all nodes have applied, once they have applied the same.
+    pub(crate) fn applied(&mut self) -> anyhow::Result<u64> {
+        let leader = self.settle()?;
+        Ok(self.program.system.status(self.places[leader].client)?.applied)
+    }
+
     /// What all nodes say, if all of them answer.
     fn statuses(&self) -> Option<Vec<Status>> {
         let status = |place: &Place| self.program.system.status(place.client).ok();
