@@ -91,7 +91,9 @@ fn measure(root: &Path, arguments: &Arguments) -> anyhow::Result<()> {
         return publish(root, "node-memory.md", &page);
     }
     let etcd = Program::new(System::Etcd, arguments.etcd.clone());
-    let versions = (ours.version()?, etcd.version()?);
+    let etcd_version =
+        etcd.version().context("install etcd (Debian: etcd-server), or name one with --etcd")?;
+    let versions = (ours.version()?, etcd_version);
     println!("{} against {}", versions.0, versions.1);
     let bench = Bench { generator, programs: [ours, etcd], work, plan: arguments.plan() };
     let measured = bench.measure()?;
