@@ -21,6 +21,8 @@ use super::servers::Program;
 const SAMPLE_PAUSE: Duration = Duration::from_secs(5);
 /// Clients that write all the time.
 const CLIENTS: usize = 64;
+/// What is left of the time when it is not worth beginning again.
+const LEAST_LOAD: Duration = Duration::from_secs(1);
 /// How often another node may begin to lead.
 const MAX_LEADER_CHANGES: usize = 20;
 /// By what share the median of the last fifth may be above that of the second fifth.
@@ -48,8 +50,8 @@ pub(crate) fn run(
     let leader = cluster.settle()?;
     generator.fill(&cluster, leader)?;
     let (processes, is_over) = (cluster.processes(), AtomicBool::new(false));
+    let pause = SAMPLE_PAUSE.min(duration / 50);
     let (changes, samples) = thread::scope(|scope| {
-        let pause = SAMPLE_PAUSE.min(duration / 50);
         let sampling = scope.spawn(|| sample_until(&is_over, &processes, pause));
         let changes = write_for(duration, generator, &mut cluster);
         is_over.store(true, Ordering::Relaxed);
@@ -80,6 +82,9 @@ fn write_for(duration: Duration, generator: &Generator, cluster: &mut Cluster) -
     for changes in 0..=MAX_LEADER_CHANGES {
         let leader = cluster.settle()?;
         let measure = end.saturating_duration_since(Instant::now());
+        if measure < LEAST_LOAD {
+            return Ok(changes);
+        }
         let load = Load { operation: Operation::Put, clients: CLIENTS, warm_up: Duration::ZERO, measure };
         match generator.load(cluster, leader, load) {
             Ok(_) => return Ok(changes),
