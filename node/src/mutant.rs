@@ -35,10 +35,20 @@ pub fn mutant_ids() -> &'static [(&'static str, &'static str)] {
 #[cfg(feature = "mutants")]
 mod catalogue {
     /// One wrong variant.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum Mutant {
+        /// Keeps its vote in memory only.
+        A1,
+        /// Votes as often as it is asked in a term.
+        A7,
         /// Votes without looking at the candidate's log.
         A9,
+        /// Compares logs by their length alone.
+        A10,
+        /// Compares logs by their last term alone.
+        A11,
+        /// Commits an entry of an earlier term once a majority has it.
+        B1,
         /// Appends without comparing the term of the previous entry.
         B5,
         /// Acknowledges a write before it is committed.
@@ -49,27 +59,41 @@ mod catalogue {
         B14,
         /// Answers linearizable reads from memory.
         C1,
+        /// Commits with a majority of the new voters alone while the voters change.
+        F2,
     }
 
     pub(super) const IDS: &[(&str, &str)] = &[
+        ("A1", "votes are not stored"),
+        ("A7", "votes twice in a term"),
         ("A9", "votes without comparing logs"),
+        ("A10", "votes by the length of logs"),
+        ("A11", "votes by the last terms of logs"),
+        ("B1", "commits entries of earlier terms"),
         ("B5", "appends without checking the previous term"),
         ("B6", "acknowledges before commit"),
         ("B9", "writes without fsync"),
         ("B14", "commits with half of the cluster"),
         ("C1", "reads from the leader's memory"),
+        ("F2", "commits a change with the new voters alone"),
     ];
 
     impl Mutant {
         /// The mutant with the given catalogue id.
         pub fn parse(id: &str) -> Option<Self> {
             match id {
+                "A1" => Some(Self::A1),
+                "A7" => Some(Self::A7),
                 "A9" => Some(Self::A9),
+                "A10" => Some(Self::A10),
+                "A11" => Some(Self::A11),
+                "B1" => Some(Self::B1),
                 "B5" => Some(Self::B5),
                 "B6" => Some(Self::B6),
                 "B9" => Some(Self::B9),
                 "B14" => Some(Self::B14),
                 "C1" => Some(Self::C1),
+                "F2" => Some(Self::F2),
                 _ => None,
             }
         }

@@ -11,7 +11,7 @@ use super::types::{HardState, Index, IoId, NodeId, Snapshot};
 use super::{Answer, AppendReply, Committed, Effects, Persist, RequestId};
 
 /// A message that waits until the write with this sequence number is durable.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Held {
     sequence: u64,
     to: NodeId,
@@ -19,7 +19,7 @@ struct Held {
 }
 
 /// What leaves the core at the end of a step.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Outbox {
     effects: Effects,
     held: VecDeque<Held>,
@@ -113,6 +113,13 @@ impl Outbox {
     /// Answers a request.
     pub(crate) fn answer(&mut self, request: RequestId, answer: Answer) {
         self.effects.answers.push((request, answer));
+    }
+
+    /// Counts writes from the first one on that is not durable.
+    pub(crate) fn rebase(&mut self) {
+        self.held.iter_mut().for_each(|held| held.sequence -= self.durable);
+        self.issued -= self.durable;
+        self.durable = 0;
     }
 
     /// The effects of this step.
