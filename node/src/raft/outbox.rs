@@ -115,8 +115,15 @@ impl Outbox {
         self.effects.answers.push((request, answer));
     }
 
-    /// Counts writes from the first one on that is not durable.
+    /// Counts writes from the first one on that is not durable, and holds once what it holds twice: a network may duplicate it anyway.
     pub(crate) fn rebase(&mut self) {
+        let mut once = VecDeque::with_capacity(self.held.len());
+        for held in self.held.drain(..) {
+            if !once.iter().any(|earlier: &Held| earlier.says_the_same(&held)) {
+                once.push_back(held);
+            }
+        }
+        self.held = once;
         self.held.iter_mut().for_each(|held| held.sequence -= self.durable);
         self.issued -= self.durable;
         self.durable = 0;
@@ -129,6 +136,10 @@ impl Outbox {
 }
 
 impl Held {
+    fn says_the_same(&self, other: &Held) -> bool {
+        (self.to, &self.message) == (other.to, &other.message)
+    }
+
     fn supersedes(&self, earlier: &Held) -> bool {
         match (self.acknowledged(), earlier.acknowledged()) {
             (Some(later), Some(earlier_index)) => self.to == earlier.to && later >= earlier_index,

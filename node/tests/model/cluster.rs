@@ -4,7 +4,7 @@
 //!
 //! * The network keeps every message and delivers it at any time, in any order, as often as it likes. A message that is lost is one
 //!   that is never delivered. stateright remembers the last delivery, which says nothing about the future: it is forgotten.
-//! * A message that can never have an effect again is removed (`is_dead`).
+//! * A message that can never have an effect again is removed (`is_dead`), or one that the scope wants to be lost.
 //! * A crashed server starts again before anything else happens. While it is down it does nothing, and messages to it
 //!   are as good as late: a server that is slow to start is a server that is slow.
 //! * Clients get their answers at once, and ask at the moment at which somebody who leads hears it. Operations that take longer
@@ -18,7 +18,7 @@ use node::raft::{AppendReply, Body, Message, RoleName};
 use stateright::actor::{ActorModel, ActorModelAction, ActorModelState, Envelope, Id, Network};
 use stateright::{Model, Property};
 
-use crate::actor::{Letter, Participant, Timer};
+use crate::actor::{Letter, Participant, State, Timer};
 use crate::hashed::Hashed;
 use crate::history::{History, log_matching};
 use crate::node::Node;
@@ -34,6 +34,7 @@ pub(crate) const ASSERTIONS: &str = "assertions of the core";
 type Actors = ActorModel<Participant, Arc<Scope>, Hashed<History>>;
 pub(crate) type World = ActorModelState<Participant, Hashed<History>>;
 pub(crate) type Action = ActorModelAction<Letter, Timer, ()>;
+pub(crate) type Path = stateright::Path<World, Action>;
 
 /// A cluster within its scope.
 #[derive(Clone)]
@@ -71,7 +72,9 @@ impl Cluster {
         let node = |id: &Id| world.actor_states.get(usize::from(*id)).and_then(|state| state.node());
         match action {
             Action::Crash(id) => node(id).is_some() && crashes(world) < self.scope.crashes,
-            Action::Timeout(id, timer) => node(id).is_some_and(|node| self.may_fire(world, *id, node, *timer)),
+            Action::Timeout(id, timer) => {
+                node(id).is_some_and(|node| self.may_fire(world, *id, node, *timer))
+            }
             Action::Deliver { .. } | Action::Recover(_) => true,
             Action::Drop(_) | Action::SelectRandom { .. } => false,
         }
@@ -81,16 +84,15 @@ impl Cluster {
         match timer {
             Timer::Patience if node.leads() => self.scope.check_quorum,
             Timer::Patience => node.term().0 < self.scope.terms && self.is_not_symmetric(world, id),
-            Timer::Heartbeat => node.leads(),
+            Timer::Heartbeat => node.leads() && node.has_committed_everything(),
             Timer::Sync => node.has_pending_writes(),
-            Timer::Change(_) => node.leads() && node.core().log().members_since() <= self.changed_before(),
+            Timer::Change(_) => node.leads() && self.has_first_voters(node),
         }
     }
 
-    /// The prologue of a scope with changes ends with a learner in the log, if it has one.
-    fn changed_before(&self) -> node::raft::Index {
-        let adds = self.scope.prologue.iter().any(|cue| matches!(cue, Cue::Fire(_, Timer::Change(_))));
-        node::raft::Index(if adds { 2 } else { 0 })
+    fn has_first_voters(&self, node: &Node) -> bool {
+        let members = node.core().log().members();
+        !members.is_joint() && members.voters() == self.scope.founders().voters()
     }
 
     /// Whether it makes a difference which server loses patience.
@@ -132,7 +134,9 @@ impl Cluster {
         let is = |role: RoleName| receiver.term() == message.term && receiver.role() == role;
         match message.body {
             // These would only spread the term.
-            Body::Outdated | Body::PreVoteReply { granted: false } | Body::VoteReply { granted: false } => true,
+            Body::Outdated | Body::PreVoteReply { granted: false } | Body::VoteReply { granted: false } => {
+                true
+            }
             Body::PreVoteReply { granted: true } => message.term < durable,
             // Nobody becomes candidate or leader in a term twice.
             Body::VoteReply { granted: true } => !is(RoleName::Candidate),
@@ -190,7 +194,9 @@ impl Model for Cluster {
 
     fn init_states(&self) -> Vec<World> {
         let worlds = self.actors.init_states().into_iter().map(|world| self.tidy(world, None));
-        worlds.map(|world| self.scope.prologue.iter().fold(world, |world, cue| self.perform(world, cue))).collect()
+        worlds
+            .map(|world| self.scope.prologue.iter().fold(world, |world, cue| self.perform(world, cue)))
+            .collect()
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
@@ -203,6 +209,20 @@ impl Model for Cluster {
     fn next_state(&self, world: &World, action: Action) -> Option<World> {
         let next = self.actors.next_state(world, action.clone())?;
         Some(self.tidy(next, Some(&action)))
+    }
+
+    fn format_action(&self, action: &Action) -> String {
+        let name = |id: &Id| match usize::from(*id) {
+            server if server < self.scope.servers => (server + 1).to_string(),
+            client => format!("client {}", client - self.scope.servers + 1),
+        };
+        match action {
+            Action::Deliver { src, dst, msg } => format!("{} -> {}: {msg:?}", name(src), name(dst)),
+            Action::Timeout(id, timer) => format!("{}: {timer:?}", name(id)),
+            Action::Crash(id) => format!("{}: crash", name(id)),
+            Action::Recover(id) => format!("{}: restart", name(id)),
+            Action::Drop(_) | Action::SelectRandom { .. } => format!("{action:?}"),
+        }
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
@@ -224,6 +244,15 @@ pub(crate) fn nodes(world: &World) -> impl Iterator<Item = &Node> {
     world.actor_states.iter().filter_map(|state| state.node()).map(|node| &**node)
 }
 
+/// Whether every client has had all its answers.
+pub(crate) fn clients_are_done(cluster: &Cluster, world: &World) -> bool {
+    let clients = world.actor_states.iter().filter_map(|state| match **state {
+        State::Client(done) => Some(done),
+        State::Server(_) => None,
+    });
+    clients.zip(&cluster.scope.clients).all(|(done, operations)| done == operations.len())
+}
+
 /// Crashes so far.
 pub(crate) fn crashes(world: &World) -> u8 {
     let starts = world.actor_storages.iter().flatten().map(|disk| disk.starts - 1);
@@ -232,7 +261,8 @@ pub(crate) fn crashes(world: &World) -> u8 {
 
 fn logs_match(world: &World) -> bool {
     let all: Vec<&Node> = nodes(world).collect();
-    let mut pairs = all.iter().enumerate().flat_map(|(n, one)| all[..n].iter().map(move |other| (one, other)));
+    let mut pairs =
+        all.iter().enumerate().flat_map(|(n, one)| all[..n].iter().map(move |other| (one, other)));
     pairs.all(|(one, other)| log_matching(one, other))
 }
 

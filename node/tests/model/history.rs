@@ -72,12 +72,14 @@ impl History {
         self.linearizable = self.register.is_consistent();
     }
 
-    pub(crate) fn completed_terms(&self) -> usize {
+    /// In how many terms something was committed.
+    pub(crate) fn terms(&self) -> usize {
         self.committed.iter().map(|(_, term)| term).collect::<BTreeSet<_>>().len()
     }
 
-    pub(crate) fn committed(&self) -> impl Iterator<Item = &Entry> {
-        self.committed.iter().map(|(entry, _)| entry)
+    /// How many entries were committed.
+    pub(crate) fn entries(&self) -> usize {
+        self.committed.len()
     }
 
     /// At most one leader can be elected in a given term.

@@ -99,6 +99,11 @@ impl Node {
         self.role() == RoleName::Leader
     }
 
+    pub(crate) fn has_committed_everything(&self) -> bool {
+        let status = self.core.status();
+        status.commit == status.last.index
+    }
+
     /// What the register holds after everything that was applied here.
     fn register(&self) -> Option<u8> {
         let applied = self.core.status().applied;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use node::raft::{Change, Config, Entry, HardState, Index, Membership, NodeId, Payload, Term};
+use node::raft::{Change, Config, Entry, HardState, Index, Limits, Membership, NodeId, Payload, Term};
 
 use crate::actor::Timer;
 use crate::node::{Disk, config};
@@ -22,16 +22,18 @@ pub(crate) struct Scope {
     /// Pre-votes are asked for and answered; else they are granted at once, always. The second is more than the first allows: a pre-vote
     /// only ever prevents an election.
     pub(crate) pre_votes: bool,
-    /// Leaders give signs of life, which also repeat what was lost.
+    /// Leaders give signs of life when all that they have is committed, so that others learn it.
     pub(crate) heartbeats: bool,
+    /// An append carries one entry, and waits for the answer to the one before it.
+    pub(crate) one_by_one: bool,
     /// Leaders that hear from nobody give up.
     pub(crate) check_quorum: bool,
-    /// Requests of old terms are delivered too, and answered with the new term. They have no other effect, and who does not
-    /// learn the term from them learns it from the requests of that term.
+    /// Requests of old terms are delivered, and answered with the new term; else they are lost. That leaves out leaders that step down
+    /// because of such an answer, and nothing else: all others learn the term from the requests of that term.
     pub(crate) old_requests: bool,
     /// What each client does, one after the other.
     pub(crate) clients: Vec<Vec<Operation>>,
-    /// What operators want, from whoever leads, as long as the members are those of the beginning.
+    /// What operators want, from whoever leads, until the voters change.
     pub(crate) changes: Vec<Change>,
     /// What is on the disks at the beginning.
     pub(crate) disks: Vec<Disk>,
@@ -70,8 +72,9 @@ impl Scope {
             slow_disks: false,
             pre_votes: false,
             heartbeats: false,
+            one_by_one: false,
             check_quorum: false,
-            old_requests: false,
+            old_requests: true,
             clients: Vec::new(),
             changes: Vec::new(),
             disks: Vec::new(),
@@ -81,6 +84,26 @@ impl Scope {
         }
     }
 
+    /// Somebody founded the cluster alone or with others, leads it, and has added the rest as learners by the first change.
+    pub(crate) fn with_learners(servers: usize, founders: usize, terms: u64) -> Self {
+        let learners: Vec<usize> = (founders..servers).collect();
+        let fire = |timer| [Cue::Fire(0, timer), Cue::Settle];
+        let mut prologue = [fire(Timer::Patience), fire(Timer::Change(0))].concat();
+        prologue.push(Cue::Lose);
+        Self {
+            founders,
+            changes: vec![change(&learners, &[], &[])],
+            prologue,
+            ..Self::elections(servers, terms)
+        }
+    }
+
+    /// An operator wants this, too.
+    pub(crate) fn changing(mut self, change: Change) -> Self {
+        self.changes.push(change);
+        self
+    }
+
     /// The first server leads, and everybody has the entry that opens its term.
     pub(crate) fn led(self) -> Self {
         let prologue = vec![Cue::Fire(0, Timer::Patience), Cue::Settle, Cue::Lose];
@@ -88,16 +111,24 @@ impl Scope {
     }
 
     pub(crate) fn config(&self, server: usize) -> Config {
+        let config = config(node_id(server));
+        let one_by_one = Limits { append_bytes: 1, inflight_messages: 1, ..config.limits };
         Config {
+            limits: if self.one_by_one { one_by_one } else { config.limits },
             #[cfg(feature = "mutants")]
             mutant: self.mutant,
-            ..config(node_id(server))
+            ..config
         }
     }
 
+    /// Who founded the cluster.
+    pub(crate) fn founders(&self) -> Membership {
+        Membership::of_voters((0..self.founders).map(node_id))
+    }
+
+    /// The members that a server with an empty log knows of.
     pub(crate) fn members(&self, server: usize) -> Membership {
-        let founders = if server < self.founders { self.founders } else { 0 };
-        Membership::of_voters((0..founders).map(node_id))
+        if server < self.founders { self.founders() } else { Membership::default() }
     }
 }
 
