@@ -47,7 +47,7 @@ mod catalogue {
     macro_rules! catalogue {
         ($($id:ident: $title:literal,)*) => {
             /// One wrong variant.
-            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
             pub enum Mutant {
                 $(#[doc = $title] $id,)*
             }
@@ -67,12 +67,18 @@ mod catalogue {
     }
 
     catalogue! {
+        A1: "votes are not stored",
+        A7: "votes twice in a term",
         A9: "votes without comparing logs",
+        A10: "votes by the length of logs",
+        A11: "votes by the last terms of logs",
+        B1: "commits entries of earlier terms",
         B5: "appends without checking the previous term",
         B6: "acknowledges before commit",
         B9: "writes without fsync",
         B14: "commits with half of the cluster",
         C1: "reads from the leader's memory",
+        F2: "commits a change with the new voters alone",
     }
 
     pub(super) const CONTROLS: &[&str] = &[];

@@ -107,6 +107,7 @@ impl Core {
 
     pub(super) fn on_vote(&mut self, from: NodeId, last: LogPosition) {
         let free = self.hard_state.vote.is_none_or(|candidate| candidate == from);
+        let free = free || mutant!(self.config, A7);
         if !free || !self.may_lead(last) {
             return self.send(from, Body::VoteReply { granted: false });
         }
@@ -133,7 +134,14 @@ impl Core {
 
     /// Only a node that has every committed entry may lead (Raft, section 5.4.1).
     fn may_lead(&self, candidate: LogPosition) -> bool {
-        mutant!(self.config, A9) || candidate >= self.log.last()
+        let last = self.log.last();
+        if mutant!(self.config, A10) {
+            return candidate.index >= last.index;
+        }
+        if mutant!(self.config, A11) {
+            return candidate.term >= last.term;
+        }
+        mutant!(self.config, A9) || candidate >= last
     }
 
     fn set_hard_state(&mut self, state: HardState) {

@@ -9,7 +9,7 @@ use super::types::{
 };
 
 /// Bounds on batches and queues.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Payload bytes in one append; a single entry may exceed it.
     pub append_bytes: usize,
@@ -59,7 +59,7 @@ impl Default for Limits {
 }
 
 /// What a node is told about itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     /// This node.
     pub id: NodeId,
@@ -143,7 +143,7 @@ pub enum Input {
 }
 
 /// One write to stable storage; the parts are durable together or not at all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Persist {
     /// The name to report back.
     pub io: IoId,
@@ -160,7 +160,7 @@ pub struct Persist {
 }
 
 /// A committed entry, and the request that waits for its result.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Committed {
     /// The entry; every node applies the same entries in the same order.
     pub entry: Entry,
@@ -169,7 +169,7 @@ pub struct Committed {
 }
 
 /// The end of a request that is not the result of an applied entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// Read the applied state and answer: it is recent enough.
     ReadReady,
@@ -193,7 +193,7 @@ pub enum Answer {
 }
 
 /// What the driver has to do, field by field in this order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Effects {
     /// Start this write.
     pub persist: Option<Persist>,

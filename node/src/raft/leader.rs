@@ -14,7 +14,7 @@ use super::{Answer, Core, Role};
 use crate::mutant::mutant;
 
 /// What a leader remembers; gone when its term ends.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Leadership {
     /// Its view of every other member.
     pub(super) progress: BTreeMap<NodeId, Progress>,
@@ -36,7 +36,7 @@ pub(super) struct Leadership {
     proposal_bytes: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Proposal {
     request: RequestId,
     size_bytes: usize,
@@ -47,6 +47,15 @@ impl Leadership {
     pub(super) fn heard(&mut self, from: NodeId, now: Millis) {
         if let Some(progress) = self.progress.get_mut(&from) {
             progress.heard = now;
+        }
+    }
+
+    /// Lets everything have happened at time zero.
+    pub(super) fn forget_times(&mut self) {
+        self.last_heartbeat = Millis(0);
+        self.progress.values_mut().for_each(|progress| progress.heard = Millis(0));
+        if let Some(handover) = &mut self.handover {
+            handover.forget_time();
         }
     }
 }
@@ -236,10 +245,16 @@ impl Core {
         let needed = |voters: usize| if wrong { (voters / 2).max(1) } else { majority(voters) };
         let durable =
             |id: NodeId| leadership.progress.get(&id).map_or(leadership.own_durable, |peer| peer.matched);
-        let Some(stored) = self.log.members().reached_by(needed, durable) else {
+        let reached = if mutant!(self.config, F2) {
+            self.log.members().complete().reached_by(needed, durable)
+        } else {
+            self.log.members().reached_by(needed, durable)
+        };
+        let Some(stored) = reached else {
             return;
         };
-        if stored > self.commit && self.log.term_at(stored) == Some(self.hard_state.term) {
+        let current = self.log.term_at(stored) == Some(self.hard_state.term) || mutant!(self.config, B1);
+        if stored > self.commit && current {
             self.commit = stored;
         }
     }

@@ -20,7 +20,7 @@ pub(crate) struct Unwritten {
 }
 
 /// A growing sequence of entries with a cursor for storage.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Log {
     /// The entry before the first one that is kept.
     base: LogPosition,

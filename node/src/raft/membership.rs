@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use super::types::NodeId;
 
 /// The members of the cluster, as an entry of the log says it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Membership {
     voters: BTreeSet<NodeId>,
     /// The voters before a change that is not complete; empty when no change is under way.
@@ -33,7 +33,7 @@ pub struct Change {
 }
 
 /// Why a change is not begun; nothing happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// It changes nothing.
     Empty,

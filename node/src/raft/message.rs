@@ -9,7 +9,7 @@ use super::membership::Membership;
 use super::types::{Entry, Index, LogPosition, Round, Term};
 
 /// One message; who sent it is known from the connection it came on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Message {
     /// The sender's current term.
     pub term: Term,
@@ -18,7 +18,7 @@ pub struct Message {
 }
 
 /// The kinds of messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Body {
     /// "Would you vote for me in the next term?" Changes no state at the receiver (thesis, section 9.6).
     PreVote {
@@ -88,7 +88,7 @@ impl Body {
 }
 
 /// Entries for a follower, and the position that they follow.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Append {
     /// The entry before the first one in `entries`; the receiver must have it.
     pub previous: LogPosition,
@@ -99,7 +99,7 @@ pub struct Append {
 }
 
 /// A part of a snapshot. Every part says what the whole is, so that the first to arrive begins the transfer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Chunk {
     /// Which transfer of this leadership; parts of different transfers are never put together.
     pub transfer: u64,
@@ -118,7 +118,7 @@ pub struct Chunk {
 }
 
 /// What a follower says to an append.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AppendReply {
     /// The follower's log matches the leader's up to here, durably.
     Accepted {

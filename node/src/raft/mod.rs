@@ -21,6 +21,7 @@
 //!
 //! Start reading at [`Core::step`], then `election`, `follower`, `leader`, `reads`, `changes`, `snapshots`, `transfer`.
 
+mod canonical;
 mod changes;
 mod election;
 mod follower;
@@ -50,8 +51,9 @@ pub use self::types::{
     Entry, HardState, Index, IoId, Jitter, LogPosition, Millis, NODE_ID_BYTES, NodeId, Payload, RequestId,
     Round, Snapshot, Term,
 };
+use crate::mutant::mutant;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Role {
     Follower,
     PreCandidate { granted: BTreeSet<NodeId> },
@@ -60,7 +62,7 @@ enum Role {
 }
 
 /// The state of one node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Core {
     config: Config,
     /// Term and vote in memory; what is durable lags behind by the writes in flight.
@@ -252,7 +254,9 @@ impl Core {
     fn write(&mut self) {
         if self.log.has_unwritten() || self.outbox.has_changes() {
             let unwritten = self.log.take_unwritten();
-            self.outbox.persist(self.hard_state, self.log.last_index(), unwritten);
+            let vote = self.hard_state.vote.filter(|_| !mutant!(self.config, A1));
+            let stored = HardState { vote, ..self.hard_state };
+            self.outbox.persist(stored, self.log.last_index(), unwritten);
         }
     }
 

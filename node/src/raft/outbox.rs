@@ -11,7 +11,7 @@ use super::types::{HardState, Index, IoId, NodeId, Snapshot};
 use super::{Answer, AppendReply, Committed, Effects, Persist, RequestId};
 
 /// A message that waits until the write with this sequence number is durable.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Held {
     sequence: u64,
     to: NodeId,
@@ -19,7 +19,7 @@ struct Held {
 }
 
 /// What leaves the core at the end of a step.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Outbox {
     effects: Effects,
     held: VecDeque<Held>,
@@ -115,6 +115,20 @@ impl Outbox {
         self.effects.answers.push((request, answer));
     }
 
+    /// Counts writes from the first one on that is not durable, and holds once what it holds twice: a network may duplicate it anyway.
+    pub(crate) fn rebase(&mut self) {
+        let mut once = VecDeque::with_capacity(self.held.len());
+        for held in self.held.drain(..) {
+            if !once.iter().any(|earlier: &Held| earlier.says_the_same(&held)) {
+                once.push_back(held);
+            }
+        }
+        self.held = once;
+        self.held.iter_mut().for_each(|held| held.sequence -= self.durable);
+        self.issued -= self.durable;
+        self.durable = 0;
+    }
+
     /// The effects of this step.
     pub(crate) fn take(&mut self) -> Effects {
         std::mem::take(&mut self.effects)
@@ -122,6 +136,10 @@ impl Outbox {
 }
 
 impl Held {
+    fn says_the_same(&self, other: &Held) -> bool {
+        (self.to, &self.message) == (other.to, &other.message)
+    }
+
     fn supersedes(&self, earlier: &Held) -> bool {
         match (self.acknowledged(), earlier.acknowledged()) {
             (Some(later), Some(earlier_index)) => self.to == earlier.to && later >= earlier_index,

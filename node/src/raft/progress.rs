@@ -13,7 +13,7 @@ use super::message::{Append, Body, Chunk};
 use super::types::{Index, Millis, Round, Snapshot};
 
 /// How entries are sent to a follower.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Mode {
     /// Looking for the last common entry; `waiting` while an append is unanswered.
     Probe { waiting: bool },
@@ -24,7 +24,7 @@ enum Mode {
 }
 
 /// A snapshot on its way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Transfer {
     number: u64,
     snapshot: Snapshot,
@@ -64,14 +64,14 @@ pub(crate) struct Source<'a> {
 }
 
 /// One append that has not been acknowledged.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Inflight {
     last: Index,
     size_bytes: usize,
 }
 
 /// The leader's view of one follower.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Progress {
     /// Highest index known to be durable at the follower and equal to the leader's.
     pub(crate) matched: Index,

@@ -12,7 +12,7 @@ use super::{Answer, Core, Role};
 use crate::mutant::mutant;
 
 /// The reads of one leadership.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Reads {
     /// Arrived after the latest round was sent.
     waiting: Vec<RequestId>,
@@ -23,7 +23,7 @@ pub(super) struct Reads {
     in_rounds: usize,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct ReadRound {
     round: Round,
     /// The commit index when the round was sent.

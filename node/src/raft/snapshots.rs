@@ -12,7 +12,7 @@ use super::types::{Index, LogPosition, NodeId, Snapshot};
 use super::{Core, Role};
 
 /// The snapshots of a node.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Snapshots {
     latest: Option<Snapshot>,
     storing: Option<Storing>,
@@ -20,7 +20,7 @@ pub(super) struct Snapshots {
 }
 
 /// A snapshot that is not durable yet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Storing {
     snapshot: Snapshot,
     /// The leader that sent it; nobody when it was made here.
@@ -28,7 +28,7 @@ struct Storing {
 }
 
 /// A snapshot of which parts are missing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Arriving {
     from: NodeId,
     chunk: Chunk,

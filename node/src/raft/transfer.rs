@@ -9,13 +9,20 @@ use super::types::{Millis, NodeId, RequestId};
 use super::{Answer, Core, Role};
 
 /// A hand-over that is under way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Handover {
     pub(super) request: RequestId,
     to: NodeId,
     /// When the leader takes proposals again.
     deadline: Millis,
     asked: bool,
+}
+
+impl Handover {
+    /// Lets its time be up.
+    pub(super) fn forget_time(&mut self) {
+        self.deadline = Millis(0);
+    }
 }
 
 impl Core {

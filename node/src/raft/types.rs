@@ -56,7 +56,7 @@ impl Millis {
 ///
 /// Randomized timeouts (Raft, section 5.2) need randomness, and the core has none: the simulator seeds it, the server
 /// draws it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Jitter(pub u16);
 
 /// The driver's name for one client request; unique for the lifetime of a process.
@@ -118,7 +118,7 @@ impl fmt::Debug for NodeId {
 }
 
 /// What an entry carries. New kinds get new variants and new codes in the codec.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Payload {
     /// Opens a leader's term, so that entries of earlier terms can be committed (Raft, section 8).
     Noop,
@@ -139,7 +139,7 @@ impl Payload {
 }
 
 /// One entry of the replicated log. Index and term together identify it in the whole cluster (Log Matching, section 5.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// Its position.
     pub index: Index,
@@ -150,7 +150,7 @@ pub struct Entry {
 }
 
 /// A state of the state machine that stands for the log up to an entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     /// The last entry that was applied to it.
     pub last: LogPosition,
@@ -162,7 +162,7 @@ pub struct Snapshot {
 
 /// The end of a log, or the entry before an append. The order is the "at least as up-to-date" order of section 5.4.1:
 /// the later term wins, then the longer log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogPosition {
     /// Term of the entry at `index`; compared first.
     pub term: Term,
@@ -171,7 +171,7 @@ pub struct LogPosition {
 }
 
 /// What must be durable before any promise of this node leaves it (Raft, figure 2, "persistent state").
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HardState {
     /// The latest term this node has seen; never decreases.
     pub term: Term,
@@ -183,7 +183,7 @@ pub struct HardState {
 ///
 /// The sequence number rules out the A-B-A mistake in which "durable up to index i" is applied to an entry that has
 /// replaced the one that was written (etcd-io/raft `async_storage_writes_append_aba_race`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IoId {
     /// Position in the order of writes of this process.
     pub sequence: u64,
