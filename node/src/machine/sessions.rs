@@ -220,7 +220,7 @@ mod tests {
     use crate::raft::{Index, LogPosition, Term};
 
     fn outcome(index: u64) -> Outcome {
-        let effect = Effect::Single { matched: index % 2 == 0 };
+        let effect = Effect::Single { matched: index.is_multiple_of(2) };
         let position = LogPosition { term: Term(1), index: Index(index) };
         Outcome { position, revision: Revision(index), effect }
     }
