@@ -49,7 +49,7 @@ enum Command {
     /// Run the deliberately wrong servers and see whether the suite convicts them
     Selftest(selftest::Args),
     /// Run one node of shakedown's own Raft server
-    Node(node::Args),
+    Node(Box<node::Args>),
     /// The process that is the parent of every node (started by `run`)
     #[command(hide = true)]
     Guardian,
@@ -67,7 +67,7 @@ pub(crate) fn main() -> u8 {
         Command::List(args) => list::main(&args),
         Command::Doctor => doctor::main(),
         Command::Selftest(args) => selftest::main(args),
-        Command::Node(args) => node::main(args),
+        Command::Node(args) => node::main(*args),
         Command::Guardian => guardian::main(),
     };
     result.unwrap_or_else(|error| {

@@ -180,11 +180,11 @@ fn is_local<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> Result<
     Ok(local)
 }
 
-/// Names and values.
-type Parameters<'a> = Vec<(&'a str, &'a str)>;
+/// Name and value.
+type Parameter<'a> = (&'a str, &'a str);
 
 /// The number of a write within a session, and the parameters that are about something else.
-fn numbered(query: &str) -> Result<(Option<Numbered>, Parameters<'_>), Refusal> {
+fn numbered(query: &str) -> Result<(Option<Numbered>, Vec<Parameter<'_>>), Refusal> {
     let is_number = |(name, _): &(&str, &str)| ["session", "sequence", "answered"].contains(name);
     let (numbers, others): (Vec<_>, Vec<_>) = parameters(query).partition(is_number);
     if numbers.is_empty() {

@@ -284,9 +284,9 @@ proptest! {
         let mut fixture = Fixture::default();
         let position = fixture.position();
         fixture.machine.perform(position, Proposal { elapsed_ms: 3, action: Action::Register });
-        for (sequence, command) in (1..).zip(commands) {
+        for (sequence, command) in (1_u64..).zip(commands) {
             let numbered = Some(Numbered { session: 1, sequence, answered: sequence / 2 });
-            fixture.perform(numbered.filter(|_| sequence % 3 == 0), command);
+            fixture.perform(numbered.filter(|_| sequence.is_multiple_of(3)), command);
         }
         let encoded = fixture.machine.encode();
         let again = Machine::decode(encoded.clone()).expect("a whole state");

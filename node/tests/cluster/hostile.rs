@@ -82,9 +82,9 @@ async fn malformed_requests_are_refused_and_harm_nobody() {
     throw(client, &b"GET /kv/k HTTP/1.1\r\nx: y\r\n".repeat(50_000)).await;
     throw(client, format!("GET /kv/{} HTTP/1.1\r\n\r\n", "k".repeat(500_000)).as_bytes()).await;
     throw(client, format!("PUT /kv/k HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(900_000)).as_bytes()).await;
-    for (body, status) in [(&b"{\"then\":"[..], 400), (b"\xff\xfe", 400), (&b"[".repeat(100_000)[..], 400)] {
+    for body in [&b"{\"then\":"[..], b"\xff\xfe", &b"[".repeat(100_000)] {
         let answer = cluster.request(0, "POST", "/txn", body).await.expect("an answer");
-        assert_eq!(answer.status, status);
+        assert_eq!(answer.error(), (400, "bad-request".to_owned()));
     }
     is_whole(&cluster).await;
 }
@@ -134,7 +134,7 @@ async fn peers_that_talk_nonsense_are_disconnected_and_harm_nobody() {
         throw(peer, &wrong).await;
     }
     throw_all(peer, vec(any::<u8>(), 0..128)).await;
-    let after_handshake = |bytes: Vec<u8>| [&known[..], &bytes].concat();
+    let after_handshake = |bytes: Vec<u8>| [&known[..], &bytes[..]].concat();
     throw_all(peer, vec(any::<u8>(), 0..256).prop_map(after_handshake)).await;
     // Right checksums, and kinds of messages that do not exist: decoding must refuse them, whatever else is in them.
     let unknown = (any::<u64>(), 14..=u8::MAX, vec(any::<u8>(), 0..128));

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::nodes::{Answer, Kind, Nodes, accepted, refused};
+use super::nodes::{Answer, Kind, NoAnswer, Nodes, accepted, refused};
 use crate::cli::Failure;
 use crate::exit;
 
@@ -74,20 +74,16 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// The members as the leader has them: it is asked for a confirmed read first, which only a leader answers.
+/// The members as the leader has them.
 async fn members(nodes: &Nodes) -> anyhow::Result<Value> {
-    for address in nodes.addresses() {
-        let confirmed = nodes.ask(address, |http, at| http.get(format!("{at}/kv/shakedown"))).await;
-        if confirmed.is_ok_and(|answer| [200, 404].contains(&answer.status))
-            && let Ok(answer) = nodes.ask(address, |http, at| http.get(format!("{at}/members"))).await
-        {
-            return accepted(&answer);
+    let leader = nodes.leader().await?;
+    match nodes.ask(leader, |http, at| http.get(format!("{at}/members"))).await {
+        Ok(answer) => accepted(&answer),
+        Err(NoAnswer::NotConnected(why) | NoAnswer::Broken(why)) => {
+            let message = format!("{leader} led a moment ago, and does not answer: {why}; try again");
+            Err(Failure { code: exit::INFRASTRUCTURE, message }.into())
         }
     }
-    // Nobody leads, or it is not known where: this finds out, or says why not.
-    nodes.ask_leader(Kind::Read, |http, at| http.get(format!("{at}/kv/shakedown"))).await?;
-    let message = "the leader changed meanwhile; try again".to_owned();
-    Err(Failure { code: exit::INFRASTRUCTURE, message }.into())
 }
 
 pub(super) async fn list(nodes: &Nodes, json: bool) -> anyhow::Result<u8> {
@@ -144,8 +140,20 @@ pub(super) async fn replace(nodes: &Nodes, old: &str, new: &Newcomer, json: bool
 }
 
 pub(super) async fn transfer(nodes: &Nodes, id: Option<String>, json: bool) -> anyhow::Result<u8> {
+    if let Some(id) = id.as_ref()
+        && leader_id(nodes).await?.as_ref() == Some(id)
+    {
+        return done(&json!({ "transferred": false }), json, &format!("{id} leads already"));
+    }
     let answer = order(nodes, "leader", &json!({ "to": id })).await?;
     done(&answer, json, "the old leader leads no longer")
+}
+
+async fn leader_id(nodes: &Nodes) -> anyhow::Result<Option<String>> {
+    let leader = nodes.leader().await?;
+    let answer = nodes.ask(leader, |http, at| http.get(format!("{at}/status"))).await.ok();
+    let status = answer.map(|answer| accepted(&answer)).transpose()?;
+    Ok(status.and_then(|status| status["id"].as_str().map(str::to_owned)))
 }
 
 async fn order(nodes: &Nodes, path: &str, body: &Value) -> anyhow::Result<Value> {

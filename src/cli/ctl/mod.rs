@@ -31,10 +31,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDR,…", required = true, value_delimiter = ',', value_parser = nodes::address)]
     at: Vec<String>,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
     /// How long to try
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     timeout: Duration,
     #[command(subcommand)]
     command: Command,

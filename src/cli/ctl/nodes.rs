@@ -128,6 +128,21 @@ impl Nodes {
         kind: Kind,
         build: impl Fn(&Client, &str) -> RequestBuilder,
     ) -> anyhow::Result<Answer> {
+        self.answered_by(kind, build).await.map(|(_, answer)| answer)
+    }
+
+    /// Who leads: the node that answers a linearizable read, which only a leader does that a majority has just confirmed.
+    pub(super) async fn leader(&self) -> anyhow::Result<&str> {
+        let (address, answer) =
+            self.answered_by(Kind::Read, |http, at| http.get(format!("{at}/kv/shakedown"))).await?;
+        if [200, 404].contains(&answer.status) { Ok(address) } else { Err(refused(&answer)) }
+    }
+
+    async fn answered_by(
+        &self,
+        kind: Kind,
+        build: impl Fn(&Client, &str) -> RequestBuilder,
+    ) -> anyhow::Result<(&str, Answer)> {
         loop {
             let mut round = Round::default();
             for address in &self.at {
@@ -137,7 +152,7 @@ impl Nodes {
                     }
                     Ok(answer) if is_momentary(kind, &answer) => round.failed = describe(&answer),
                     Ok(answer) if answer.status == 503 => return Err(unknown(address, &describe(&answer))),
-                    Ok(answer) => return Ok(answer),
+                    Ok(answer) => return Ok((address, answer)),
                     Err(NoAnswer::NotConnected(why)) => {
                         round.failed = format!("cannot reach {address}: {why}");
                     }
