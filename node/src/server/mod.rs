@@ -28,7 +28,7 @@ use crate::events::EventLog;
 use crate::http;
 use crate::options::Options;
 use crate::transport::Incoming;
-use crate::wal::{Wal, WalThread};
+use crate::wal::{Folder, RealDisk, SegmentSizes, Wal, WalThread};
 
 /// Client requests that the driver has not seen yet; more are refused as overload.
 const REQUEST_QUEUE: usize = 16_384;
@@ -106,8 +106,9 @@ pub async fn serve(
     let config = options.config()?;
     let peers = options.peers()?;
     let log = EventLog::new(config.id);
+    let folder = Folder::new(RealDisk, &options.data);
     #[cfg_attr(not(feature = "mutants"), expect(unused_mut, reason = "only a mutant is changed"))]
-    let (mut wal, recovered) = Wal::open(&options.data, config.id)?;
+    let (mut wal, recovered) = Wal::open(folder.clone(), config.id, SegmentSizes::default())?;
     #[cfg(feature = "mutants")]
     wal.set_mutant(config.mutant);
 
@@ -119,7 +120,7 @@ pub async fn serve(
     let wal = WalThread::spawn(wal, log, report);
     let (stored, stored_in) = mpsc::unbounded_channel();
     let report = move |last| stored.send(last).unwrap_or_default();
-    let snapshots = SnapshotThread::spawn(options.data.clone(), config.id, log, report);
+    let snapshots = SnapshotThread::spawn(folder, config.id, log, report);
     let inbox =
         Inbox { requests: requests_in, messages: messages_in, durable: durable_in, stored: stored_in };
 

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::disk::Disk;
 use super::error::{WalError, corrupt};
 use super::frame::{self, FRAME_HEADER_BYTES};
 use super::record::{self, Record};
@@ -41,8 +42,8 @@ pub(crate) struct End {
 }
 
 /// Replays all segments, and leaves out what the snapshot stands for.
-pub(crate) fn recover(
-    segments: &[Segment],
+pub(crate) fn recover<D: Disk>(
+    segments: &[Segment<D>],
     snapshot: Option<Snapshot>,
 ) -> Result<(Recovered, End), WalError> {
     let first = segments.first().expect("invariant: there is at least one segment");
@@ -61,7 +62,7 @@ pub(crate) fn recover(
 }
 
 /// The number of the first batch: 1, unless a snapshot stands for earlier segments.
-fn first_batch(first: &Segment, has_snapshot: bool) -> Result<u64, WalError> {
+fn first_batch<D: Disk>(first: &Segment<D>, has_snapshot: bool) -> Result<u64, WalError> {
     if first.sequence() == 1 {
         return Ok(1);
     }
@@ -77,7 +78,12 @@ fn first_batch(first: &Segment, has_snapshot: bool) -> Result<u64, WalError> {
 }
 
 /// Nothing but zeros may follow the last batch, except for one unfinished batch at the very end of the log.
-fn check_tail(segment: &Segment, bytes: &Bytes, end: &End, is_last: bool) -> Result<(), WalError> {
+fn check_tail<D: Disk>(
+    segment: &Segment<D>,
+    bytes: &Bytes,
+    end: &End,
+    is_last: bool,
+) -> Result<(), WalError> {
     let tail = &bytes[end.offset as usize..];
     let Some(damage) = tail.iter().position(|&byte| byte != 0) else {
         return Ok(());
@@ -113,7 +119,12 @@ impl Replay {
     }
 
     /// Replays one segment and returns the highest index in it.
-    fn segment(&mut self, segment: &Segment, bytes: &Bytes, end: &mut End) -> Result<Index, WalError> {
+    fn segment<D: Disk>(
+        &mut self,
+        segment: &Segment<D>,
+        bytes: &Bytes,
+        end: &mut End,
+    ) -> Result<Index, WalError> {
         let mut highest = Index(0);
         while let Some(payload) = frame::payload_at(bytes, end.offset as usize, end.next_batch) {
             let size = FRAME_HEADER_BYTES + payload.len();
