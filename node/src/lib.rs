@@ -37,7 +37,7 @@ mod wal;
 pub use self::error::NodeError;
 #[cfg(feature = "mutants")]
 pub use self::mutant::Mutant;
-pub use self::mutant::mutant_ids;
+pub use self::mutant::{control_ids, mutant_ids};
 pub use self::options::Options;
 pub use self::wal::WalError;
 

@@ -1,7 +1,8 @@
 //! Deliberately wrong variants of this server, so that the suite can prove that it sees them.
 //!
 //! Each variant is a line or two exactly where the wrong code would stand, asked for with `mutant!`. Without the feature
-//! `mutants` the macro is the constant `false` and none of the wrong code is compiled.
+//! `mutants` the macro is the constant `false` and none of the wrong code is compiled. Ids are those of the catalogue of real
+//! Raft bugs that the variants imitate. *Controls* look wrong and are not: nobody may convict them.
 
 #[cfg(feature = "mutants")]
 pub use catalogue::Mutant;
@@ -24,7 +25,7 @@ macro_rules! mutant {
 
 pub(crate) use mutant;
 
-/// The ids and titles of the mutants in this build; empty in a normal build.
+/// The ids and titles of the mutants in this build, controls included; empty in a normal build.
 pub fn mutant_ids() -> &'static [(&'static str, &'static str)] {
     #[cfg(feature = "mutants")]
     return catalogue::IDS;
@@ -32,48 +33,49 @@ pub fn mutant_ids() -> &'static [(&'static str, &'static str)] {
     &[]
 }
 
+/// The ids of the controls in this build: variants that are provably as safe as the server itself.
+pub fn control_ids() -> &'static [&'static str] {
+    #[cfg(feature = "mutants")]
+    return catalogue::CONTROLS;
+    #[cfg(not(feature = "mutants"))]
+    &[]
+}
+
 #[cfg(feature = "mutants")]
 mod catalogue {
-    /// One wrong variant.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum Mutant {
-        /// Votes without looking at the candidate's log.
-        A9,
-        /// Appends without comparing the term of the previous entry.
-        B5,
-        /// Acknowledges a write before it is committed.
-        B6,
-        /// Acknowledges without fsync.
-        B9,
-        /// Commits with half of the cluster, rounded down.
-        B14,
-        /// Answers linearizable reads from memory.
-        C1,
-    }
-
-    pub(super) const IDS: &[(&str, &str)] = &[
-        ("A9", "votes without comparing logs"),
-        ("B5", "appends without checking the previous term"),
-        ("B6", "acknowledges before commit"),
-        ("B9", "writes without fsync"),
-        ("B14", "commits with half of the cluster"),
-        ("C1", "reads from the leader's memory"),
-    ];
-
-    impl Mutant {
-        /// The mutant with the given catalogue id.
-        pub fn parse(id: &str) -> Option<Self> {
-            match id {
-                "A9" => Some(Self::A9),
-                "B5" => Some(Self::B5),
-                "B6" => Some(Self::B6),
-                "B9" => Some(Self::B9),
-                "B14" => Some(Self::B14),
-                "C1" => Some(Self::C1),
-                _ => None,
+    /// Makes the enum, the list and the parser from one table.
+    macro_rules! catalogue {
+        ($($id:ident: $title:literal,)*) => {
+            /// One wrong variant.
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub enum Mutant {
+                $(#[doc = $title] $id,)*
             }
-        }
+
+            pub(super) const IDS: &[(&str, &str)] = &[$((stringify!($id), $title),)*];
+
+            impl Mutant {
+                /// The mutant with the given catalogue id.
+                pub fn parse(id: &str) -> Option<Self> {
+                    match id {
+                        $(stringify!($id) => Some(Self::$id),)*
+                        _ => None,
+                    }
+                }
+            }
+        };
     }
+
+    catalogue! {
+        A9: "votes without comparing logs",
+        B5: "appends without checking the previous term",
+        B6: "acknowledges before commit",
+        B9: "writes without fsync",
+        B14: "commits with half of the cluster",
+        C1: "reads from the leader's memory",
+    }
+
+    pub(super) const CONTROLS: &[&str] = &[];
 
     #[cfg(test)]
     mod tests {
@@ -86,6 +88,11 @@ mod catalogue {
                 assert_eq!(format!("{mutant:?}"), *id);
             }
             assert_eq!(Mutant::parse("Z1"), None);
+        }
+
+        #[test]
+        fn every_control_is_in_the_catalogue() {
+            assert!(CONTROLS.iter().all(|id| Mutant::parse(id).is_some()));
         }
     }
 }
