@@ -31,6 +31,8 @@ mod options;
 pub mod raft;
 pub mod server;
 mod sessions;
+#[cfg(test)]
+mod simulation;
 mod transport;
 mod wal;
 

@@ -9,7 +9,8 @@ use bytes::{BufMut, Bytes};
 
 use crate::chain::Chain;
 use crate::codec::{DecodeError, Reader, put_bytes};
-use crate::raft::{Entry, LogPosition};
+use crate::mutant::mutant;
+use crate::raft::{Committed, LogPosition, Payload};
 use crate::sessions::{Numbered, Outcome, Rejection, Sessions, Verdict};
 
 /// What a value must be for a compare-and-set to write.
@@ -162,6 +163,9 @@ pub(crate) struct Machine {
     sessions: Sessions,
     /// What everything that was applied comes to.
     chain: Chain,
+    /// What this machine does wrong, in builds that have mutants.
+    #[cfg(feature = "mutants")]
+    mutant: Option<crate::mutant::Mutant>,
 }
 
 const STATE_VERSION: u8 = 2;
@@ -172,7 +176,11 @@ impl Machine {
         let mut out = Vec::new();
         out.put_u8(STATE_VERSION);
         out.put_u64_le(self.chain.to_bits());
-        self.sessions.encode(&mut out);
+        if mutant!(self, D3) {
+            Sessions::default().encode(&mut out);
+        } else {
+            self.sessions.encode(&mut out);
+        }
         out.put_u64_le(self.values.len() as u64);
         for (key, value) in &self.values {
             put_bytes(&mut out, key);
@@ -195,12 +203,30 @@ impl Machine {
         let pairs = (0..count).map(|_| Ok((owned(reader.bytes()?), owned(reader.bytes()?))));
         let values = pairs.collect::<Result<_, DecodeError>>()?;
         reader.finish()?;
-        Ok(Self { values, sessions, chain })
+        Ok(Self {
+            values,
+            sessions,
+            chain,
+            #[cfg(feature = "mutants")]
+            mutant: None,
+        })
     }
 
-    /// Takes note of an applied entry, whatever it carries.
-    pub(crate) fn extend_digest(&mut self, entry: &Entry) {
+    /// Applies a committed entry, whatever it carries. Returns what came of a proposal.
+    pub(crate) fn take(&mut self, committed: &Committed) -> Option<Applied> {
+        let entry = &committed.entry;
         self.chain.extend(entry);
+        let Payload::Command(command) = &entry.payload else {
+            return None;
+        };
+        let proposal = Proposal::decode(command.clone());
+        let proposal = proposal.expect("invariant: committed commands were encoded by this version");
+        let position = LogPosition { term: entry.term, index: entry.index };
+        #[cfg(feature = "mutants")]
+        if let Some(applied) = self.perform_wrongly(position, &proposal, committed.request.is_some()) {
+            return Some(applied);
+        }
+        Some(self.perform(position, proposal))
     }
 
     /// The digest of everything that was applied.
@@ -238,6 +264,45 @@ impl Machine {
                 Applied::Written(Outcome { position, matched: self.matches(&command) })
             }
         }
+    }
+
+    /// The same state, and a mistake in what is made of it.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn with_mutant(self, mutant: Option<crate::mutant::Mutant>) -> Self {
+        Self { mutant, ..self }
+    }
+
+    /// What mutant D4 knows about a command before it proposes it.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn known(&self, command: &Bytes) -> Option<Applied> {
+        let proposal = Proposal::decode(command.clone()).ok().filter(|_| mutant!(self, D4))?;
+        let Action::Write { numbered: Some(numbered), .. } = proposal.action else {
+            return None;
+        };
+        match self.sessions.clone().admit(numbered) {
+            Verdict::Done(outcome) => Some(Applied::Written(outcome)),
+            Verdict::Do | Verdict::Reject(_) => None,
+        }
+    }
+
+    /// What mutants D1, D2, D4 and D8 make of a numbered write, when that is not what is right.
+    #[cfg(feature = "mutants")]
+    fn perform_wrongly(
+        &mut self,
+        position: LogPosition,
+        proposal: &Proposal,
+        is_own: bool,
+    ) -> Option<Applied> {
+        let Action::Write { numbered: Some(numbered), command } = &proposal.action else {
+            return None;
+        };
+        if mutant!(self, D8) {
+            return self.sessions.highest_above(*numbered).map(Applied::Written);
+        }
+        let knows_nothing = mutant!(self, D1) || mutant!(self, D4) || (mutant!(self, D2) && !is_own);
+        let is_repeated = matches!(self.sessions.clone().admit(*numbered), Verdict::Done(_));
+        (knows_nothing && is_repeated)
+            .then(|| Applied::Written(Outcome { position, matched: self.apply(command.clone()) }))
     }
 
     /// Does what the entry at `position` asks for.

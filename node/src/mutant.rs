@@ -73,6 +73,23 @@ mod catalogue {
         B9: "writes without fsync",
         B14: "commits with half of the cluster",
         C1: "reads from the leader's memory",
+        B8: "acknowledges appends before they are stored",
+        B11: "a leader counts itself before it has stored",
+        B17: "takes a write for durable because a later one of the same index is",
+        D1: "does repeated writes again",
+        D2: "only the node that proposed a write knows that it was done",
+        D3: "snapshots lack the sessions",
+        D4: "looks for repeated writes only before it proposes them",
+        D8: "takes every number below the highest for done",
+        E1: "snapshots name the entry before the last one",
+        E4: "keeps a log that conflicts with an installed snapshot",
+        E5: "installs snapshots that are older than its state",
+        E11: "applies entries again over an installed snapshot",
+        E12: "stores the state of a snapshot before its position",
+        G2: "appends behind the remains of a torn batch",
+        G4: "does not look at checksums",
+        G5: "takes damage in the middle of the log for its end",
+        G7: "stores entries, and not that others were cut off",
     }
 
     pub(super) const CONTROLS: &[&str] = &[];

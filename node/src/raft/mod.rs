@@ -49,6 +49,7 @@ pub use self::types::{
     Entry, HardState, Index, IoId, Jitter, LogPosition, Millis, NODE_ID_BYTES, NodeId, Payload, RequestId,
     Round, Snapshot, Term,
 };
+use crate::mutant::mutant;
 
 #[derive(Clone, Debug)]
 enum Role {
@@ -149,6 +150,12 @@ impl Core {
         let (term, leader) = (self.hard_state.term, self.leader);
         let (last, base) = (self.log.last(), self.log.base());
         Status { role, term, leader, commit: self.commit, applied: self.applied, last, base }
+    }
+
+    /// What this node does wrong.
+    #[cfg(feature = "mutants")]
+    pub fn mutant(&self) -> Option<crate::mutant::Mutant> {
+        self.config.mutant
     }
 
     /// The log in memory.
@@ -252,11 +259,20 @@ impl Core {
         if self.log.has_unwritten() || self.outbox.has_changes() {
             let unwritten = self.log.take_unwritten();
             self.outbox.persist(self.hard_state, self.log.last_index(), unwritten);
+            if mutant!(self.config, B11)
+                && let Role::Leader(leadership) = &mut self.role
+            {
+                leadership.own_durable = self.log.last_index();
+            }
         }
     }
 
     fn persisted(&mut self, io: IoId) {
         self.outbox.durable(io);
+        #[cfg(feature = "mutants")]
+        if mutant!(self.config, B17) {
+            self.outbox.durable_up_to(io.last);
+        }
         if io.term != self.hard_state.term {
             return;
         }

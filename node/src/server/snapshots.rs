@@ -4,8 +4,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use crate::events::EventLog;
-use crate::raft::{LogPosition, NodeId, Snapshot};
-use crate::wal::{EXIT_STORAGE_FAILED, Folder, RealDisk, snapshot};
+use crate::raft::{LogPosition, Snapshot};
+use crate::wal::{EXIT_STORAGE_FAILED, Folder, RealDisk, WalConfig, snapshot};
 
 /// A handle to the thread. The core hands out one snapshot at a time.
 #[derive(Debug)]
@@ -19,14 +19,14 @@ impl SnapshotThread {
     /// it does for the log.
     pub(crate) fn spawn(
         folder: Folder<RealDisk>,
-        id: NodeId,
+        config: WalConfig,
         log: EventLog,
         stored: impl Fn(LogPosition) + Send + 'static,
     ) -> Self {
         let (queue, snapshots) = channel::<Snapshot>();
         let thread = std::thread::spawn(move || {
             for made in snapshots {
-                if let Err(error) = snapshot::save(&folder, id, &made) {
+                if let Err(error) = snapshot::save(&folder, config, &made) {
                     log.fatal("storage-failed", &error);
                     std::process::exit(EXIT_STORAGE_FAILED);
                 }

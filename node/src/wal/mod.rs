@@ -33,6 +33,8 @@ mod thread;
 
 use std::collections::VecDeque;
 
+#[cfg(test)]
+pub(crate) use self::disk::DiskFile;
 pub(crate) use self::disk::{Disk, RealDisk};
 pub use self::error::WalError;
 pub(crate) use self::folder::Folder;
@@ -44,12 +46,34 @@ use self::segment::Segment;
 use crate::mutant::mutant;
 use crate::raft::{HardState, Index, NodeId, Persist};
 
+/// What a log is told about itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WalConfig {
+    /// The node that the log belongs to.
+    pub(crate) id: NodeId,
+    pub(crate) sizes: SegmentSizes,
+    /// What this log does wrong, in builds that have mutants.
+    #[cfg(feature = "mutants")]
+    pub(crate) mutant: Option<crate::mutant::Mutant>,
+}
+
+impl WalConfig {
+    /// A correct log of the usual size.
+    pub(crate) fn new(id: NodeId) -> Self {
+        Self {
+            id,
+            sizes: SegmentSizes::default(),
+            #[cfg(feature = "mutants")]
+            mutant: None,
+        }
+    }
+}
+
 /// An open log, ready to append.
 #[derive(Debug)]
 pub(crate) struct Wal<D: Disk = RealDisk> {
     folder: Folder<D>,
-    id: NodeId,
-    sizes: SegmentSizes,
+    config: WalConfig,
     segment: Segment<D>,
     /// Full segments, the oldest first, with the highest index in each.
     full: VecDeque<(Segment<D>, Index)>,
@@ -65,9 +89,6 @@ pub(crate) struct Wal<D: Disk = RealDisk> {
     upcoming: Option<D::Job<Result<Segment<D>, WalError>>>,
     /// Reused for every batch.
     buffer: Vec<u8>,
-    /// What this log does wrong.
-    #[cfg(feature = "mutants")]
-    mutant: Option<crate::mutant::Mutant>,
     /// Holds the lock on the directory for as long as the log is open.
     _lock: D::Lock,
 }
@@ -77,11 +98,8 @@ impl<D: Disk> Wal<D> {
     ///
     /// # Errors
     /// When the directory is in use, belongs to another node, is damaged or cannot be read or written.
-    pub(crate) fn open(
-        folder: Folder<D>,
-        id: NodeId,
-        sizes: SegmentSizes,
-    ) -> Result<(Self, Recovered), WalError> {
+    pub(crate) fn open(folder: Folder<D>, config: WalConfig) -> Result<(Self, Recovered), WalError> {
+        let WalConfig { id, sizes, .. } = config;
         folder.ensure()?;
         let lock = folder.lock()?;
         // A process that was killed may have renamed a file and not synced its name, on which this one is about to rely.
@@ -93,16 +111,20 @@ impl<D: Disk> Wal<D> {
             segments.push(first.publish(&folder)?);
         }
         let snapshot = snapshot::load(&folder, id)?;
-        let (recovered, end) = recovery::recover(&segments, snapshot)?;
+        let (recovered, mut end) = recovery::recover(&segments, snapshot, config)?;
         let mut full: VecDeque<_> = segments.into_iter().zip(end.highest).collect();
         let (segment, highest) = full.pop_back().expect("invariant: there is at least one segment");
-        segment.wipe_from(end.offset)?;
-        // What a killed process wrote may be in memory only, and this node is about to say that it has it.
-        segment.sync()?;
+        if mutant!(config, G2) {
+            end.offset = segment.end_of_remains(end.offset)?;
+        } else {
+            segment.wipe_from(end.offset)?;
+        }
+        // What a killed process wrote may be in memory only, and this node is about to say that it has it. After a failed sync
+        // a kernel may even take it for clean, so that only writing it again brings it to the disk.
+        segment.rewrite(end.last_offset..end.offset)?;
         let mut wal = Self {
             folder,
-            id,
-            sizes,
+            config,
             segment,
             full,
             highest,
@@ -111,20 +133,15 @@ impl<D: Disk> Wal<D> {
             batch: end.next_batch,
             upcoming: None,
             buffer: Vec::new(),
-            #[cfg(feature = "mutants")]
-            mutant: None,
             _lock: lock,
         };
-        if end.is_other_log {
-            wal.append(&[Persist { begin_after: Some(recovered.base()), ..Persist::default() }])?;
+        // A snapshot may say more than the log: that it is of another one, or of a later term. Entries that rely on it follow.
+        let begin_after = end.is_other_log.then_some(recovered.base());
+        let hard_state = (end.logged != recovered.hard_state).then_some(recovered.hard_state);
+        if begin_after.is_some() || hard_state.is_some() {
+            wal.append(&[Persist { hard_state, begin_after, ..Persist::default() }])?;
         }
         Ok((wal, recovered))
-    }
-
-    /// Makes a mistake part of the log.
-    #[cfg(feature = "mutants")]
-    pub(crate) fn set_mutant(&mut self, mutant: Option<crate::mutant::Mutant>) {
-        self.mutant = mutant;
     }
 
     /// Makes all of `writes` durable, as one batch and in their order.
@@ -132,13 +149,15 @@ impl<D: Disk> Wal<D> {
     /// # Errors
     /// When the disk says so; the log must not be used afterwards.
     pub(crate) fn append(&mut self, writes: &[Persist]) -> Result<(), WalError> {
-        self.encode(writes, None);
+        // A process that was killed after it began a segment has left it empty.
+        let begins = self.offset == segment::HEADER_BYTES;
+        self.encode(writes, begins.then_some(self.hard_state));
         if self.offset + self.buffer.len() as u64 > self.segment.size() {
             self.encode(writes, Some(self.hard_state));
             self.roll(self.buffer.len() as u64)?;
         }
         let size = self.buffer.len() as u64;
-        if mutant!(self, B9) {
+        if mutant!(self.config, B9) {
             self.segment.write(&self.buffer, self.offset)?;
         } else {
             self.segment.write_durably(&self.buffer, self.offset)?;
@@ -177,6 +196,8 @@ impl<D: Disk> Wal<D> {
         {
             let (segment, _) = self.full.pop_front().expect("invariant: the front was just seen");
             segment.remove(&self.folder)?;
+            // A disk may forget removals in any order, and a gap would look like a loss.
+            self.folder.sync()?;
         }
         Ok(())
     }
@@ -185,11 +206,12 @@ impl<D: Disk> Wal<D> {
     fn roll(&mut self, needed: u64) -> Result<(), WalError> {
         let prepared = self.upcoming.take().map(D::finish);
         let sequence = self.segment.sequence() + 1;
-        let next = match prepared.transpose()? {
-            Some(segment) if segment.has_room(needed) => segment,
+        let next = match prepared {
+            // What could not be prepared, perhaps because there was no space, is tried once more.
+            Some(Ok(segment)) if segment.has_room(needed) => segment,
             _ => {
                 let size = self.next_size(needed);
-                Segment::create(&self.folder, self.id, sequence, size, self.sizes.part_bytes)?
+                Segment::create(&self.folder, self.config.id, sequence, size, self.config.sizes.part_bytes)?
             }
         };
         let filled = std::mem::replace(&mut self.segment, next.publish(&self.folder)?);
@@ -204,14 +226,14 @@ impl<D: Disk> Wal<D> {
         if self.upcoming.is_some() || self.offset < self.segment.size() / 2 {
             return;
         }
-        let (folder, id, part_bytes) = (self.folder.clone(), self.id, self.sizes.part_bytes);
+        let (folder, id, part_bytes) = (self.folder.clone(), self.config.id, self.config.sizes.part_bytes);
         let (sequence, size) = (self.segment.sequence() + 1, self.next_size(0));
         let create = move || Segment::create(&folder, id, sequence, size, part_bytes);
         self.upcoming = Some(self.folder.disk().start(create));
     }
 
     fn next_size(&self, needed: u64) -> u64 {
-        self.sizes.after(self.segment.size()).max(segment::HEADER_BYTES + needed)
+        self.config.sizes.after(self.segment.size()).max(segment::HEADER_BYTES + needed)
     }
 }
 

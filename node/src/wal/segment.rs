@@ -4,6 +4,7 @@
 //! blocks exist, so a segment gets its full size before its first use. It is created under a temporary name and renamed
 //! when it is whole: a segment under its final name is never half a segment.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes};
@@ -11,6 +12,7 @@ use bytes::{BufMut, Bytes};
 use super::disk::{Disk, DiskFile};
 use super::error::{Op, WalError, corrupt};
 use super::folder::{Folder, name_of};
+use super::frame::ALIGNMENT_BYTES;
 use crate::raft::{NODE_ID_BYTES, NodeId};
 
 /// Batches start here; the header fills the first sector so that no batch shares one with it.
@@ -144,6 +146,13 @@ impl<D: Disk> Segment<D> {
         self.file.sync().map_err(Op::Sync.at(&self.path))
     }
 
+    /// Writes again what is there, and waits for the disk.
+    pub(crate) fn rewrite(&self, range: Range<u64>) -> Result<(), WalError> {
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        self.file.read_at(&mut bytes, range.start).map_err(Op::Read.at(&self.path))?;
+        self.write_durably(&bytes, range.start)
+    }
+
     /// Writes without waiting.
     pub(crate) fn write(&self, bytes: &[u8], offset: u64) -> Result<(), WalError> {
         self.file.write_at(bytes, offset).map_err(Op::Write.at(&self.path))
@@ -157,6 +166,13 @@ impl<D: Disk> Segment<D> {
             Some(last) => self.write_durably(&vec![0; last + 1], offset),
             None => Ok(()),
         }
+    }
+
+    /// Where mutant G2 goes on: behind everything that is not zero.
+    pub(crate) fn end_of_remains(&self, offset: u64) -> Result<u64, WalError> {
+        let bytes = self.read()?;
+        let last = bytes[offset as usize..].iter().rposition(|&byte| byte != 0);
+        Ok(last.map_or(offset, |last| (offset + last as u64 + 1).next_multiple_of(ALIGNMENT_BYTES as u64)))
     }
 
     /// Whether `needed` bytes fit behind the header.

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes};
 
+use super::WalConfig;
 use super::disk::{Disk, DiskFile};
 use super::error::{Op, WalError, corrupt};
 use super::folder::Folder;
 use crate::codec::{DecodeError, Reader, put_bytes, put_members, put_position};
+#[cfg(feature = "mutants")]
+use crate::mutant::mutant;
 use crate::raft::{NodeId, Snapshot};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"SHKDNSNP");
@@ -22,16 +25,35 @@ const UNFINISHED_SUFFIX: &str = ".snapshot.tmp";
 ///
 /// # Errors
 /// When the disk says so.
-pub(crate) fn save<D: Disk>(folder: &Folder<D>, id: NodeId, snapshot: &Snapshot) -> Result<(), WalError> {
+pub(crate) fn save<D: Disk>(
+    folder: &Folder<D>,
+    config: WalConfig,
+    snapshot: &Snapshot,
+) -> Result<(), WalError> {
+    #[cfg(feature = "mutants")]
+    if mutant!(config, E12)
+        && let Some(before) = load(folder, config.id)?
+    {
+        write(folder, config, &Snapshot { state: snapshot.state.clone(), ..before })?;
+    }
+    write(folder, config, snapshot)?;
+    let path = final_path(folder, snapshot);
+    stored(folder)?.iter().filter(|stored| **stored != path).try_for_each(|older| folder.remove(older))
+}
+
+fn final_path<D: Disk>(folder: &Folder<D>, snapshot: &Snapshot) -> PathBuf {
+    folder.path(&format!("{:020}{SUFFIX}", snapshot.last.index.0))
+}
+
+/// Gives a whole and durable file its name.
+fn write<D: Disk>(folder: &Folder<D>, config: WalConfig, snapshot: &Snapshot) -> Result<(), WalError> {
     let name = format!("{:020}", snapshot.last.index.0);
     let aside = folder.path(&format!("{name}{UNFINISHED_SUFFIX}"));
-    let path = folder.path(&format!("{name}{SUFFIX}"));
     let file = folder.create(&aside)?;
-    file.write_at(&encode(id, snapshot), 0).map_err(Op::Write.at(&aside))?;
+    file.write_at(&encode(config.id, snapshot), 0).map_err(Op::Write.at(&aside))?;
     file.sync().map_err(Op::Sync.at(&aside))?;
-    folder.rename(&aside, &path)?;
-    folder.sync()?;
-    stored(folder)?.iter().filter(|stored| **stored != path).try_for_each(|older| folder.remove(older))
+    folder.rename(&aside, &final_path(folder, snapshot))?;
+    folder.sync()
 }
 
 /// The snapshot, if there is one. Removes what a crash left of others.
