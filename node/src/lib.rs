@@ -30,6 +30,8 @@ mod mutant;
 mod options;
 pub mod raft;
 pub mod server;
+#[cfg(test)]
+mod simulation;
 mod transport;
 mod wal;
 

@@ -28,11 +28,14 @@ use self::data::Data;
 pub(crate) use self::data::{MAX_TRANSACTION_ANSWER_BYTES, MAX_VALUE_BYTES};
 pub(crate) use self::history::{Batch, Change, Compacted, Selection, What};
 pub(crate) use self::outcome::{Applied, Effect, Impossible, Outcome, StepResult, Transacted};
+#[cfg(test)]
+pub(crate) use self::sessions::SESSION_TTL_MS;
 pub(crate) use self::sessions::{MAX_AHEAD, Numbered, Rejection};
 use self::sessions::{Sessions, Verdict};
 pub(crate) use self::value::{List, Revision, Stored, Value};
 use crate::codec::{DecodeError, Reader, put_members};
-use crate::raft::{Entry, Index, LogPosition, Membership};
+use crate::mutant::mutant;
+use crate::raft::{Committed, Index, LogPosition, Membership, Payload};
 
 /// The applied state.
 #[derive(Debug, Default)]
@@ -41,6 +44,9 @@ pub(crate) struct Machine {
     sessions: Sessions,
     /// What everything that was applied comes to.
     chain: Chain,
+    /// What this machine does wrong, in builds that have mutants.
+    #[cfg(feature = "mutants")]
+    mutant: Option<crate::mutant::Mutant>,
 }
 
 const STATE_VERSION: u8 = 3;
@@ -51,7 +57,11 @@ impl Machine {
         let mut out = Vec::new();
         out.put_u8(STATE_VERSION);
         out.put_u64_le(self.chain.to_bits());
-        self.sessions.encode(&mut out);
+        if mutant!(self, D3) {
+            Sessions::default().encode(&mut out);
+        } else {
+            self.sessions.encode(&mut out);
+        }
         self.data.encode(&mut out);
         out.into()
     }
@@ -65,12 +75,30 @@ impl Machine {
         let chain = Chain::from_bits(reader.u64()?);
         let (sessions, data) = (Sessions::decode(&mut reader)?, Data::decode(&mut reader)?);
         reader.finish()?;
-        Ok(Self { data, sessions, chain })
+        Ok(Self {
+            data,
+            sessions,
+            chain,
+            #[cfg(feature = "mutants")]
+            mutant: None,
+        })
     }
 
-    /// Takes note of an applied entry, whatever it carries.
-    pub(crate) fn extend_digest(&mut self, entry: &Entry) {
+    /// Applies a committed entry, whatever it carries. Returns what came of a proposal.
+    pub(crate) fn take(&mut self, committed: &Committed) -> Option<Applied> {
+        let entry = &committed.entry;
         self.chain.extend(entry);
+        let Payload::Command(command) = &entry.payload else {
+            return None;
+        };
+        let proposal = Proposal::decode(command.clone());
+        let proposal = proposal.expect("invariant: committed commands were encoded by this version");
+        let position = LogPosition { term: entry.term, index: entry.index };
+        #[cfg(feature = "mutants")]
+        if let Some(applied) = self.perform_wrongly(position, &proposal, committed.request.is_some()) {
+            return Some(applied);
+        }
+        Some(self.perform(position, proposal))
     }
 
     /// The digest of everything that was applied.
@@ -142,6 +170,44 @@ impl Machine {
             }
             Command::Transaction(_) => apply(&mut self.data.clone(), position, &command),
         })
+    }
+
+    /// The same state, and a mistake in what is made of it.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn with_mutant(self, mutant: Option<crate::mutant::Mutant>) -> Self {
+        Self { mutant, ..self }
+    }
+
+    /// What mutant D4 knows about a command before it proposes it.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn known(&self, command: &Bytes) -> Option<Applied> {
+        let proposal = Proposal::decode(command.clone()).ok().filter(|_| mutant!(self, D4))?;
+        let Action::Write { numbered: Some(numbered), .. } = proposal.action else {
+            return None;
+        };
+        match self.sessions.clone().admit(numbered) {
+            Verdict::Done(outcome) => Some(Applied::Written(outcome)),
+            Verdict::Do | Verdict::Reject(_) => None,
+        }
+    }
+
+    /// What mutants D1, D2, D4 and D8 make of a numbered write, when that is not what is right.
+    #[cfg(feature = "mutants")]
+    fn perform_wrongly(
+        &mut self,
+        position: LogPosition,
+        proposal: &Proposal,
+        is_own: bool,
+    ) -> Option<Applied> {
+        let Action::Write { numbered: Some(numbered), command } = &proposal.action else {
+            return None;
+        };
+        if mutant!(self, D8) {
+            return self.sessions.highest_above(*numbered).map(Applied::Written);
+        }
+        let knows_nothing = mutant!(self, D1) || mutant!(self, D4) || (mutant!(self, D2) && !is_own);
+        let is_repeated = matches!(self.sessions.clone().admit(*numbered), Verdict::Done(_));
+        (knows_nothing && is_repeated).then(|| Applied::Written(apply(&mut self.data, position, command)))
     }
 
     /// Does what the entry at `position` asks for.

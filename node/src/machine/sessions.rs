@@ -123,6 +123,14 @@ impl Sessions {
         }
     }
 
+    /// What mutant D8 takes for the outcome of a write: that of a later one.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn highest_above(&self, write: Numbered) -> Option<Outcome> {
+        let outcomes = &self.sessions.get(&write.session)?.outcomes;
+        let is_new = !outcomes.contains_key(&write.sequence);
+        outcomes.range(write.sequence..).next_back().filter(|_| is_new).map(|(_, outcome)| outcome.clone())
+    }
+
     /// Keeps what came of a write that was admitted.
     pub(crate) fn keep(&mut self, write: Numbered, outcome: Outcome) {
         if let Some(session) = self.sessions.get_mut(&write.session) {

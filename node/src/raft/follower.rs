@@ -39,7 +39,11 @@ impl Core {
         }
         // Entries after `matched` have not been compared with the leader's log and may conflict with it.
         self.commit = self.commit.max(append.commit.min(matched));
-        self.send_when_durable(from, Body::AppendReply(AppendReply::Accepted { matched }));
+        let reply = Body::AppendReply(AppendReply::Accepted { matched });
+        if mutant!(self.config, B8) {
+            return self.send(from, reply);
+        }
+        self.send_when_durable(from, reply);
     }
 
     fn has_previous(&self, previous: LogPosition) -> bool {

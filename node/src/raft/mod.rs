@@ -154,6 +154,12 @@ impl Core {
         Status { role, term, leader, commit: self.commit, applied: self.applied, last, base }
     }
 
+    /// What this node does wrong.
+    #[cfg(feature = "mutants")]
+    pub fn mutant(&self) -> Option<crate::mutant::Mutant> {
+        self.config.mutant
+    }
+
     /// The log in memory.
     pub fn log(&self) -> &Log {
         &self.log
@@ -257,11 +263,20 @@ impl Core {
             let vote = self.hard_state.vote.filter(|_| !mutant!(self.config, A1));
             let stored = HardState { vote, ..self.hard_state };
             self.outbox.persist(stored, self.log.last_index(), unwritten);
+            if mutant!(self.config, B11)
+                && let Role::Leader(leadership) = &mut self.role
+            {
+                leadership.own_durable = self.log.last_index();
+            }
         }
     }
 
     fn persisted(&mut self, io: IoId) {
         self.outbox.durable(io);
+        #[cfg(feature = "mutants")]
+        if mutant!(self.config, B17) {
+            self.outbox.durable_up_to(io.last);
+        }
         if io.term != self.hard_state.term {
             return;
         }

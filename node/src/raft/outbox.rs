@@ -82,6 +82,14 @@ impl Outbox {
         self.durable = self.durable.max(io.sequence);
     }
 
+    /// What mutant B17 makes of a write: everything up to its last index is durable, whichever entries that was about.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn durable_up_to(&mut self, last: Index) {
+        let durable = self.durable;
+        let covered = |held: &&mut Held| held.acknowledged().is_some_and(|matched| matched <= last);
+        self.held.iter_mut().filter(covered).for_each(|held| held.sequence = held.sequence.min(durable));
+    }
+
     /// Sends the held messages whose writes are durable. Of several acknowledgements to one leader only the last one
     /// says anything.
     pub(crate) fn release(&mut self) {

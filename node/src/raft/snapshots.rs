@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use super::message::{AppendReply, Body, Chunk};
 use super::types::{Index, LogPosition, NodeId, Snapshot};
 use super::{Core, Role};
+use crate::mutant::mutant;
 
 /// The snapshots of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -74,7 +75,8 @@ impl Core {
         assert!(applied <= self.applied, "invariant: what is in a snapshot was handed out for applying");
         let before = self.snapshots.latest().map_or(Index(0), |latest| latest.last.index);
         let is_news = applied > before && self.snapshots.storing.is_none();
-        if let Some(last) = self.log.position(applied).filter(|_| is_news) {
+        let named = if mutant!(self.config, E1) { applied.previous() } else { applied };
+        if let Some(last) = self.log.position(named).filter(|_| is_news) {
             let members = self.log.members_at(applied).clone();
             self.store(Snapshot { last, members, state }, None);
         }
@@ -91,7 +93,7 @@ impl Core {
         let Some(Storing { snapshot, from }) = storing.filter(|storing| storing.snapshot.last == last) else {
             unreachable!("invariant: only what was handed out is stored");
         };
-        if last.index > self.commit {
+        if last.index > self.commit || (mutant!(self.config, E5) && from.is_some()) {
             self.install(&snapshot);
         }
         self.compact(last);
@@ -110,11 +112,14 @@ impl Core {
             "invariant: a leader has everything that is committed"
         );
         let last = snapshot.last;
-        if self.log.term_at(last.index) != Some(last.term) {
+        let ends_before = self.log.last_index() < last.index;
+        if self.log.term_at(last.index) != Some(last.term) && (ends_before || !mutant!(self.config, E4)) {
             self.log.replace(last, snapshot.members.clone());
         }
         self.commit = last.index;
-        self.applied = last.index;
+        if !mutant!(self.config, E11) {
+            self.applied = last.index;
+        }
         self.outbox.install(snapshot.clone());
     }
 
@@ -132,7 +137,7 @@ impl Core {
 
     pub(super) fn on_chunk(&mut self, from: NodeId, chunk: Chunk) {
         self.follow(from);
-        if chunk.last.index <= self.commit {
+        if chunk.last.index <= self.commit && !mutant!(self.config, E5) {
             let reply = AppendReply::Accepted { matched: chunk.last.index };
             return self.send_when_durable(from, Body::AppendReply(reply));
         }

@@ -31,7 +31,7 @@ use crate::metrics::Counters;
 use crate::options::Options;
 use crate::raft::{
     Answer, Change, Committed, Config, Core, Effects, HardState, Index, Input, IoId, Jitter, Log,
-    LogPosition, Millis, NodeId, Payload, RequestId, RoleName, Snapshot, Status,
+    LogPosition, Millis, NodeId, RequestId, RoleName, Snapshot, Status,
 };
 use crate::transport::Received;
 use crate::wal::{Recovered, WalThread};
@@ -119,6 +119,8 @@ impl Driver {
         let Recovered { hard_state, snapshot, entries } = recovered;
         let machine = snapshot.as_ref().map_or(Ok(Machine::default()), |s| Machine::decode(s.state.clone()));
         let machine = machine.map_err(|error| NodeError::State { reason: error.to_string() })?;
+        #[cfg(feature = "mutants")]
+        let machine = machine.with_mutant(config.mutant);
         let (base, members) = match &snapshot {
             Some(snapshot) => (snapshot.last, snapshot.members.clone()),
             None => (LogPosition::default(), options.founders()?),
@@ -234,7 +236,13 @@ impl Driver {
                 self.counters.proposals += 1;
                 let request = self.waiters.add(Wait::Write, reply);
                 let proposal = Proposal { elapsed_ms: self.since_last_proposal(), action };
-                self.inputs.push(Input::Propose { request, command: proposal.encode() });
+                let command = proposal.encode();
+                #[cfg(feature = "mutants")]
+                if let Some(applied) = self.machine.known(&command) {
+                    let waiter = self.waiters.take(request).expect("invariant: it has just been added");
+                    return waiter.reply(Reply::Applied(applied));
+                }
+                self.inputs.push(Input::Propose { request, command });
             }
             Operation::Read(query) => {
                 self.counters.reads += 1;
@@ -292,7 +300,7 @@ impl Driver {
         let applied = self.core.status().applied;
         let has_applied = !effects.committed.is_empty();
         for committed in effects.committed {
-            self.apply(committed);
+            self.apply(&committed);
         }
         if has_applied {
             self.trace.applied(applied, || self.machine.digest());
@@ -315,8 +323,11 @@ impl Driver {
 
     /// Replaces the state by one that another node has applied.
     fn install(&mut self, snapshot: &Snapshot) {
-        self.machine = Machine::decode(snapshot.state.clone())
+        let machine = Machine::decode(snapshot.state.clone())
             .expect("invariant: a snapshot was encoded by this version, and its checksum was right");
+        #[cfg(feature = "mutants")]
+        let machine = machine.with_mutant(self.core.mutant());
+        self.machine = machine;
         self.snapshot_at = snapshot.last.index;
         self.counters.snapshots_installed += 1;
         self.applied_bytes = 0;
@@ -346,16 +357,11 @@ impl Driver {
         }
     }
 
-    fn apply(&mut self, Committed { entry, request }: Committed) {
+    fn apply(&mut self, committed: &Committed) {
         self.counters.applied_entries += 1;
-        self.machine.extend_digest(&entry);
-        self.applied_bytes += entry.payload.size_bytes();
-        let position = LogPosition { term: entry.term, index: entry.index };
-        let reply = match entry.payload {
-            Payload::Noop | Payload::Members(_) => Reply::Changed,
-            Payload::Command(command) => Reply::Applied(self.machine.perform(position, decode(command))),
-        };
-        if let Some(waiter) = request.and_then(|request| self.waiters.take(request)) {
+        self.applied_bytes += committed.entry.payload.size_bytes();
+        let reply = self.machine.take(committed).map_or(Reply::Changed, Reply::Applied);
+        if let Some(waiter) = committed.request.and_then(|request| self.waiters.take(request)) {
             waiter.reply(reply);
         }
     }
@@ -410,11 +416,13 @@ impl Driver {
     #[cfg(feature = "mutants")]
     fn acknowledge_early(&self, index: crate::raft::Index) -> Reply {
         let entry = self.core.log().get(index).expect("invariant: the entry has just been appended");
-        let Payload::Command(command) = &entry.payload else {
+        let crate::raft::Payload::Command(command) = &entry.payload else {
             unreachable!("invariant: clients propose commands")
         };
         let position = LogPosition { term: entry.term, index };
-        Reply::Applied(self.machine.foretell(position, decode(command.clone())))
+        let proposal = Proposal::decode(command.clone());
+        let proposal = proposal.expect("invariant: proposals were encoded by this version");
+        Reply::Applied(self.machine.foretell(position, proposal))
     }
 
     /// Logs votes, and changes of leadership, role and term.
@@ -448,10 +456,6 @@ impl Driver {
         self.log.info(event, json!({ "term": status.term.0, "leader": leader, "commit": status.commit.0 }));
         self.reported = status;
     }
-}
-
-fn decode(command: bytes::Bytes) -> Proposal {
-    Proposal::decode(command).expect("invariant: committed commands were encoded by this version")
 }
 
 /// The seeds of hash maps are the randomness that the standard library offers.

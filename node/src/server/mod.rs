@@ -35,7 +35,7 @@ use crate::http;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::transport::Incoming;
-use crate::wal::{Wal, WalThread};
+use crate::wal::{Folder, RealDisk, Wal, WalConfig, WalThread};
 
 /// Client requests that the driver has not seen yet; more are refused as overload.
 const REQUEST_QUEUE: usize = 16_384;
@@ -116,10 +116,11 @@ pub async fn serve(
     let config = options.config()?;
     let peers = options.peers()?;
     let log = EventLog::new(config.id);
-    #[cfg_attr(not(feature = "mutants"), expect(unused_mut, reason = "only a mutant is changed"))]
-    let (mut wal, recovered) = Wal::open(&options.data, config.id)?;
+    let folder = Folder::new(RealDisk, &options.data);
+    let wal_config = WalConfig::new(config.id);
     #[cfg(feature = "mutants")]
-    wal.set_mutant(config.mutant);
+    let wal_config = WalConfig { mutant: config.mutant, ..wal_config };
+    let (wal, recovered) = Wal::open(folder.clone(), wal_config)?;
 
     let (requests, requests_in) = mpsc::channel(REQUEST_QUEUE);
     let (messages, messages_in) = mpsc::channel(MESSAGE_QUEUE);
@@ -130,7 +131,7 @@ pub async fn serve(
     let wal = WalThread::spawn(wal, log, metrics.clone(), report);
     let (stored, stored_in) = mpsc::unbounded_channel();
     let report = move |last| stored.send(last).unwrap_or_default();
-    let snapshots = SnapshotThread::spawn(options.data.clone(), config.id, log, report);
+    let snapshots = SnapshotThread::spawn(folder, wal_config, log, report);
     let mut inbox =
         Inbox { requests: requests_in, messages: messages_in, durable: durable_in, stored: stored_in };
 

@@ -1,12 +1,11 @@
 //! Makes snapshots durable beside the log, which goes on meanwhile.
 
-use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use crate::events::EventLog;
-use crate::raft::{LogPosition, NodeId, Snapshot};
-use crate::wal::{EXIT_STORAGE_FAILED, snapshot};
+use crate::raft::{LogPosition, Snapshot};
+use crate::wal::{EXIT_STORAGE_FAILED, Folder, RealDisk, WalConfig, snapshot};
 
 /// A handle to the thread. The core hands out one snapshot at a time.
 #[derive(Debug)]
@@ -19,15 +18,15 @@ impl SnapshotThread {
     /// Starts the thread; `stored` is called on it when a snapshot is durable. When the disk fails the process ends, as
     /// it does for the log.
     pub(crate) fn spawn(
-        directory: PathBuf,
-        id: NodeId,
+        folder: Folder<RealDisk>,
+        config: WalConfig,
         log: EventLog,
         stored: impl Fn(LogPosition) + Send + 'static,
     ) -> Self {
         let (queue, snapshots) = channel::<Snapshot>();
         let thread = std::thread::spawn(move || {
             for made in snapshots {
-                if let Err(error) = snapshot::save(&directory, id, &made) {
+                if let Err(error) = snapshot::save(&folder, config, &made) {
                     log.fatal("storage-failed", &error);
                     std::process::exit(EXIT_STORAGE_FAILED);
                 }

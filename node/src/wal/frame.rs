@@ -52,13 +52,13 @@ pub(crate) fn header_at(bytes: &[u8], offset: usize) -> Option<FrameHeader> {
     Some(FrameHeader { length: word(4), batch, payload_crc: word(16) })
 }
 
-/// The payload of the batch with number `batch` at `offset`, when it is there and whole.
-pub(crate) fn payload_at(bytes: &Bytes, offset: usize, batch: u64) -> Option<Bytes> {
+/// The payload of the batch with number `batch` at `offset`, when it is there and whole, which only a mutant does not check.
+pub(crate) fn payload_at(bytes: &Bytes, offset: usize, batch: u64, is_checked: bool) -> Option<Bytes> {
     let header = header_at(bytes, offset).filter(|header| header.batch == batch)?;
     let start = offset + FRAME_HEADER_BYTES;
     let end = start.checked_add(header.length as usize).filter(|&end| end <= bytes.len())?;
     let payload = bytes.slice(start..end);
-    (crc32fast::hash(&payload) == header.payload_crc).then_some(payload)
+    (!is_checked || crc32fast::hash(&payload) == header.payload_crc).then_some(payload)
 }
 
 /// The first batch header at or after `from` with a number of at least `batch`.

@@ -21,7 +21,9 @@
 //!
 //! Start reading at [`Wal::open`] and [`Wal::append`].
 
+mod disk;
 mod error;
+mod folder;
 mod frame;
 mod record;
 mod recovery;
@@ -30,36 +32,51 @@ pub(crate) mod snapshot;
 mod thread;
 
 use std::collections::VecDeque;
-use std::fs::{self, File, TryLockError};
-use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
 
+#[cfg(test)]
+pub(crate) use self::disk::DiskFile;
+pub(crate) use self::disk::{Disk, RealDisk};
 pub use self::error::WalError;
+pub(crate) use self::folder::Folder;
 pub(crate) use self::recovery::Recovered;
+pub(crate) use self::segment::SegmentSizes;
 pub(crate) use self::thread::{EXIT_STORAGE_FAILED, WalThread};
 
-use self::error::Op;
 use self::segment::Segment;
 use crate::mutant::mutant;
 use crate::raft::{HardState, Index, NodeId, Persist};
 
-const LOCK_FILE: &str = "LOCK";
+/// What a log is told about itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WalConfig {
+    /// The node that the log belongs to.
+    pub(crate) id: NodeId,
+    pub(crate) sizes: SegmentSizes,
+    /// What this log does wrong, in builds that have mutants.
+    #[cfg(feature = "mutants")]
+    pub(crate) mutant: Option<crate::mutant::Mutant>,
+}
 
-/// The first segment is small, so that a new node starts fast.
-const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
-/// Later segments are bigger by this factor, up to [`MAX_SEGMENT_BYTES`].
-const SEGMENT_GROWTH: u64 = 4;
-/// The usual size of a segment; one that holds a single huge batch may be bigger.
-const MAX_SEGMENT_BYTES: u64 = 16 << 20;
+impl WalConfig {
+    /// A correct log of the usual size.
+    pub(crate) fn new(id: NodeId) -> Self {
+        Self {
+            id,
+            sizes: SegmentSizes::default(),
+            #[cfg(feature = "mutants")]
+            mutant: None,
+        }
+    }
+}
 
 /// An open log, ready to append.
 #[derive(Debug)]
-pub(crate) struct Wal {
-    directory: PathBuf,
-    id: NodeId,
-    segment: Segment,
+pub(crate) struct Wal<D: Disk = RealDisk> {
+    folder: Folder<D>,
+    config: WalConfig,
+    segment: Segment<D>,
     /// Full segments, the oldest first, with the highest index in each.
-    full: VecDeque<(Segment, Index)>,
+    full: VecDeque<(Segment<D>, Index)>,
     /// The highest index in the segment in use.
     highest: Index,
     /// The last term and vote that were written.
@@ -69,39 +86,45 @@ pub(crate) struct Wal {
     /// The number of the next batch.
     batch: u64,
     /// The next segment, being zero-filled while this one is in use.
-    upcoming: Option<JoinHandle<Result<Segment, WalError>>>,
+    upcoming: Option<D::Job<Result<Segment<D>, WalError>>>,
     /// Reused for every batch.
     buffer: Vec<u8>,
-    /// What this log does wrong.
-    #[cfg(feature = "mutants")]
-    mutant: Option<crate::mutant::Mutant>,
     /// Holds the lock on the directory for as long as the log is open.
-    _lock: File,
+    _lock: D::Lock,
 }
 
-impl Wal {
-    /// Opens the log in `directory`, creating it when it is not there, and reads back everything that is durable.
+impl<D: Disk> Wal<D> {
+    /// Opens the log in `folder`, creating it when it is not there, and reads back everything that is durable.
     ///
     /// # Errors
     /// When the directory is in use, belongs to another node, is damaged or cannot be read or written.
-    pub(crate) fn open(directory: &Path, id: NodeId) -> Result<(Self, Recovered), WalError> {
-        create_directory(directory)?;
-        let lock = lock(directory)?;
-        segment::remove_unfinished(directory)?;
-        let mut segments = segment::open_all(directory, id)?;
+    pub(crate) fn open(folder: Folder<D>, config: WalConfig) -> Result<(Self, Recovered), WalError> {
+        let WalConfig { id, sizes, .. } = config;
+        folder.ensure()?;
+        let lock = folder.lock()?;
+        // A process that was killed may have renamed a file and not synced its name, on which this one is about to rely.
+        folder.sync()?;
+        segment::remove_unfinished(&folder)?;
+        let mut segments = segment::open_all(&folder, id)?;
         if segments.is_empty() {
-            segments.push(Segment::create(directory, id, 1, FIRST_SEGMENT_BYTES)?.publish(directory)?);
+            let first = Segment::create(&folder, id, 1, sizes.first_bytes, sizes.part_bytes)?;
+            segments.push(first.publish(&folder)?);
         }
-        let snapshot = snapshot::load(directory, id)?;
-        let (recovered, end) = recovery::recover(&segments, snapshot)?;
+        let snapshot = snapshot::load(&folder, id)?;
+        let (recovered, mut end) = recovery::recover(&segments, snapshot, config)?;
         let mut full: VecDeque<_> = segments.into_iter().zip(end.highest).collect();
         let (segment, highest) = full.pop_back().expect("invariant: there is at least one segment");
-        segment.wipe_from(end.offset)?;
-        // What a killed process wrote may be in memory only, and this node is about to say that it has it.
-        segment.sync()?;
+        if mutant!(config, G2) {
+            end.offset = segment.end_of_remains(end.offset)?;
+        } else {
+            segment.wipe_from(end.offset)?;
+        }
+        // What a killed process wrote may be in memory only, and this node is about to say that it has it. After a failed sync
+        // a kernel may even take it for clean, so that only writing it again brings it to the disk.
+        segment.rewrite(end.last_offset..end.offset)?;
         let mut wal = Self {
-            directory: directory.to_owned(),
-            id,
+            folder,
+            config,
             segment,
             full,
             highest,
@@ -110,20 +133,15 @@ impl Wal {
             batch: end.next_batch,
             upcoming: None,
             buffer: Vec::new(),
-            #[cfg(feature = "mutants")]
-            mutant: None,
             _lock: lock,
         };
-        if end.is_other_log {
-            wal.append(&[Persist { begin_after: Some(recovered.base()), ..Persist::default() }])?;
+        // A snapshot may say more than the log: that it is of another one, or of a later term. Entries that rely on it follow.
+        let begin_after = end.is_other_log.then_some(recovered.base());
+        let hard_state = (end.logged != recovered.hard_state).then_some(recovered.hard_state);
+        if begin_after.is_some() || hard_state.is_some() {
+            wal.append(&[Persist { hard_state, begin_after, ..Persist::default() }])?;
         }
         Ok((wal, recovered))
-    }
-
-    /// Makes a mistake part of the log.
-    #[cfg(feature = "mutants")]
-    pub(crate) fn set_mutant(&mut self, mutant: Option<crate::mutant::Mutant>) {
-        self.mutant = mutant;
     }
 
     /// Makes all of `writes` durable, as one batch and in their order.
@@ -131,13 +149,15 @@ impl Wal {
     /// # Errors
     /// When the disk says so; the log must not be used afterwards.
     pub(crate) fn append(&mut self, writes: &[Persist]) -> Result<(), WalError> {
-        self.encode(writes, None);
+        // A process that was killed after it began a segment has left it empty.
+        let begins = self.offset == segment::HEADER_BYTES;
+        self.encode(writes, begins.then_some(self.hard_state));
         if self.offset + self.buffer.len() as u64 > self.segment.size() {
             self.encode(writes, Some(self.hard_state));
             self.roll(self.buffer.len() as u64)?;
         }
         let size = self.buffer.len() as u64;
-        if mutant!(self, B9) {
+        if mutant!(self.config, B9) {
             self.segment.write(&self.buffer, self.offset)?;
         } else {
             self.segment.write_durably(&self.buffer, self.offset)?;
@@ -175,21 +195,26 @@ impl Wal {
             && *highest <= to
         {
             let (segment, _) = self.full.pop_front().expect("invariant: the front was just seen");
-            segment.remove()?;
+            segment.remove(&self.folder)?;
+            // A disk may forget removals in any order, and a gap would look like a loss.
+            self.folder.sync()?;
         }
         Ok(())
     }
 
     /// Goes on in the next segment.
     fn roll(&mut self, needed: u64) -> Result<(), WalError> {
-        let prepared =
-            self.upcoming.take().map(|thread| thread.join().expect("invariant: segment creation returns"));
+        let prepared = self.upcoming.take().map(D::finish);
         let sequence = self.segment.sequence() + 1;
-        let next = match prepared.transpose()? {
-            Some(segment) if segment.has_room(needed) => segment,
-            _ => Segment::create(&self.directory, self.id, sequence, self.next_size(needed))?,
+        let next = match prepared {
+            // What could not be prepared, perhaps because there was no space, is tried once more.
+            Some(Ok(segment)) if segment.has_room(needed) => segment,
+            _ => {
+                let size = self.next_size(needed);
+                Segment::create(&self.folder, self.config.id, sequence, size, self.config.sizes.part_bytes)?
+            }
         };
-        let filled = std::mem::replace(&mut self.segment, next.publish(&self.directory)?);
+        let filled = std::mem::replace(&mut self.segment, next.publish(&self.folder)?);
         self.full.push_back((filled, std::mem::take(&mut self.highest)));
         self.offset = segment::HEADER_BYTES;
         Ok(())
@@ -201,50 +226,23 @@ impl Wal {
         if self.upcoming.is_some() || self.offset < self.segment.size() / 2 {
             return;
         }
-        let (directory, id) = (self.directory.clone(), self.id);
+        let (folder, id, part_bytes) = (self.folder.clone(), self.config.id, self.config.sizes.part_bytes);
         let (sequence, size) = (self.segment.sequence() + 1, self.next_size(0));
-        self.upcoming = Some(std::thread::spawn(move || Segment::create(&directory, id, sequence, size)));
+        let create = move || Segment::create(&folder, id, sequence, size, part_bytes);
+        self.upcoming = Some(self.folder.disk().start(create));
     }
 
     fn next_size(&self, needed: u64) -> u64 {
-        let usual = (self.segment.size() * SEGMENT_GROWTH).min(MAX_SEGMENT_BYTES);
-        usual.max(segment::HEADER_BYTES + needed)
+        self.config.sizes.after(self.segment.size()).max(segment::HEADER_BYTES + needed)
     }
 }
 
 /// Lets go of the directory only when nothing writes to it any more.
-impl Drop for Wal {
+impl<D: Disk> Drop for Wal<D> {
     fn drop(&mut self) {
         if let Some(upcoming) = self.upcoming.take() {
-            let _ = upcoming.join();
+            drop(D::finish(upcoming));
         }
-    }
-}
-
-fn create_directory(directory: &Path) -> Result<(), WalError> {
-    if directory.is_dir() {
-        return Ok(());
-    }
-    fs::create_dir_all(directory).map_err(Op::CreateDirectory.at(directory))?;
-    match directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => sync_directory(parent),
-        None => Ok(()),
-    }
-}
-
-/// Makes names in `directory` durable: a file whose name is lost is lost.
-fn sync_directory(directory: &Path) -> Result<(), WalError> {
-    File::open(directory).and_then(|file| file.sync_all()).map_err(Op::SyncDirectory.at(directory))
-}
-
-fn lock(directory: &Path) -> Result<File, WalError> {
-    let path = directory.join(LOCK_FILE);
-    let options = File::options().write(true).create(true).truncate(false).open(&path);
-    let file = options.map_err(Op::Open.at(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(WalError::Locked { path }),
-        Err(TryLockError::Error(source)) => Err(Op::Lock.at(&path)(source)),
     }
 }
 

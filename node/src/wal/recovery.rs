@@ -2,10 +2,13 @@
 
 use bytes::Bytes;
 
+use super::WalConfig;
+use super::disk::Disk;
 use super::error::{WalError, corrupt};
 use super::frame::{self, FRAME_HEADER_BYTES};
 use super::record::{self, Record};
 use super::segment::{HEADER_BYTES, Segment};
+use crate::mutant::mutant;
 use crate::raft::{Entry, HardState, Index, LogPosition, Snapshot, Term};
 
 /// What the log says this node had promised.
@@ -31,6 +34,8 @@ impl Recovered {
 pub(crate) struct End {
     /// Offset of the next batch.
     pub(crate) offset: u64,
+    /// Offset of the last batch, or of the next one if the segment has none.
+    pub(crate) last_offset: u64,
     /// Number of the next batch.
     pub(crate) next_batch: u64,
     /// The highest index in each segment, in their order.
@@ -38,30 +43,43 @@ pub(crate) struct End {
     /// The segments contain another log than the snapshot's: the node crashed after it had stored the snapshot, and before it
     /// could say that the log begins anew.
     pub(crate) is_other_log: bool,
+    /// The term and the vote as the segments have them.
+    pub(crate) logged: HardState,
 }
 
 /// Replays all segments, and leaves out what the snapshot stands for.
-pub(crate) fn recover(
-    segments: &[Segment],
+pub(crate) fn recover<D: Disk>(
+    segments: &[Segment<D>],
     snapshot: Option<Snapshot>,
+    config: WalConfig,
 ) -> Result<(Recovered, End), WalError> {
     let first = segments.first().expect("invariant: there is at least one segment");
     let next_batch = first_batch(first, snapshot.is_some())?;
-    let mut replay = Replay::new(Recovered { snapshot, ..Recovered::default() });
-    let mut end = End { offset: HEADER_BYTES, next_batch, highest: Vec::new(), is_other_log: false };
+    let mut replay = Replay::new(Recovered { snapshot, ..Recovered::default() }, config);
+    let mut end = End {
+        offset: HEADER_BYTES,
+        last_offset: HEADER_BYTES,
+        next_batch,
+        highest: Vec::new(),
+        is_other_log: false,
+        logged: HardState::default(),
+    };
     for (position, segment) in segments.iter().enumerate() {
         let bytes = segment.read()?;
-        end.offset = HEADER_BYTES;
+        (end.offset, end.last_offset) = (HEADER_BYTES, HEADER_BYTES);
         let highest = replay.segment(segment, &bytes, &mut end)?;
         end.highest.push(highest);
-        check_tail(segment, &bytes, &end, position + 1 == segments.len())?;
+        if !mutant!(config, G5) {
+            check_tail(segment, &bytes, &end, position + 1 == segments.len())?;
+        }
     }
+    end.logged = replay.recovered.hard_state;
     end.is_other_log = replay.finish();
     Ok((replay.recovered, end))
 }
 
 /// The number of the first batch: 1, unless a snapshot stands for earlier segments.
-fn first_batch(first: &Segment, has_snapshot: bool) -> Result<u64, WalError> {
+fn first_batch<D: Disk>(first: &Segment<D>, has_snapshot: bool) -> Result<u64, WalError> {
     if first.sequence() == 1 {
         return Ok(1);
     }
@@ -77,7 +95,12 @@ fn first_batch(first: &Segment, has_snapshot: bool) -> Result<u64, WalError> {
 }
 
 /// Nothing but zeros may follow the last batch, except for one unfinished batch at the very end of the log.
-fn check_tail(segment: &Segment, bytes: &Bytes, end: &End, is_last: bool) -> Result<(), WalError> {
+fn check_tail<D: Disk>(
+    segment: &Segment<D>,
+    bytes: &Bytes,
+    end: &End,
+    is_last: bool,
+) -> Result<(), WalError> {
     let tail = &bytes[end.offset as usize..];
     let Some(damage) = tail.iter().position(|&byte| byte != 0) else {
         return Ok(());
@@ -104,18 +127,26 @@ struct Replay {
     base: LogPosition,
     /// The term that the log has where the snapshot ends, if it has anything there.
     term_at_base: Option<Term>,
+    #[cfg_attr(not(feature = "mutants"), expect(dead_code, reason = "only mutants look at it"))]
+    config: WalConfig,
 }
 
 impl Replay {
-    fn new(recovered: Recovered) -> Self {
+    fn new(recovered: Recovered, config: WalConfig) -> Self {
         let base = recovered.base();
-        Self { recovered, base, term_at_base: None }
+        Self { recovered, base, term_at_base: None, config }
     }
 
     /// Replays one segment and returns the highest index in it.
-    fn segment(&mut self, segment: &Segment, bytes: &Bytes, end: &mut End) -> Result<Index, WalError> {
+    fn segment<D: Disk>(
+        &mut self,
+        segment: &Segment<D>,
+        bytes: &Bytes,
+        end: &mut End,
+    ) -> Result<Index, WalError> {
         let mut highest = Index(0);
-        while let Some(payload) = frame::payload_at(bytes, end.offset as usize, end.next_batch) {
+        let is_checked = !mutant!(self.config, G4);
+        while let Some(payload) = frame::payload_at(bytes, end.offset as usize, end.next_batch, is_checked) {
             let size = FRAME_HEADER_BYTES + payload.len();
             let records =
                 record::read_batch(payload).map_err(|error| corrupt(segment.path(), end.offset, error))?;
@@ -125,6 +156,7 @@ impl Replay {
                 }
                 self.record(record).map_err(|reason| corrupt(segment.path(), end.offset, reason))?;
             }
+            end.last_offset = end.offset;
             end.offset += size as u64;
             end.next_batch += 1;
         }
@@ -141,7 +173,9 @@ impl Replay {
                 Ok(())
             }
             Record::Truncate(from) => {
-                self.truncate(from);
+                if !mutant!(self.config, G7) {
+                    self.truncate(from);
+                }
                 Ok(())
             }
             Record::Begin(position) => {
@@ -173,6 +207,13 @@ impl Replay {
             self.term_at_base = Some(entry.term);
         }
         if entry.index <= self.base.index {
+            return Ok(());
+        }
+        #[cfg(feature = "mutants")]
+        if mutant!(self.config, G7)
+            && let Some(stored) = self.recovered.entries.iter_mut().find(|stored| stored.index == entry.index)
+        {
+            *stored = entry;
             return Ok(());
         }
         if entry.index.0 != self.base.index.0 + self.recovered.entries.len() as u64 + 1 {

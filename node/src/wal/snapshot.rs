@@ -3,16 +3,17 @@
 //! It is written aside, synced, renamed, and its name synced, before anything that it stands for is forgotten. A file under
 //! its final name is therefore whole, and damage in it is damage of durable data: the node refuses to start.
 
-use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes};
 
+use super::WalConfig;
+use super::disk::{Disk, DiskFile};
 use super::error::{Op, WalError, corrupt};
-use super::segment::{list, name_of};
-use super::sync_directory;
+use super::folder::Folder;
 use crate::codec::{DecodeError, Reader, put_bytes, put_members, put_position};
+#[cfg(feature = "mutants")]
+use crate::mutant::mutant;
 use crate::raft::{NodeId, Snapshot};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"SHKDNSNP");
@@ -24,44 +25,62 @@ const UNFINISHED_SUFFIX: &str = ".snapshot.tmp";
 ///
 /// # Errors
 /// When the disk says so.
-pub(crate) fn save(directory: &Path, id: NodeId, snapshot: &Snapshot) -> Result<(), WalError> {
-    let name = format!("{:020}", snapshot.last.index.0);
-    let (aside, path) =
-        (directory.join(format!("{name}{UNFINISHED_SUFFIX}")), directory.join(format!("{name}{SUFFIX}")));
-    let mut file = File::create(&aside).map_err(Op::Open.at(&aside))?;
-    file.write_all(&encode(id, snapshot)).map_err(Op::Write.at(&aside))?;
-    file.sync_all().map_err(Op::Sync.at(&aside))?;
-    fs::rename(&aside, &path).map_err(Op::Rename.at(&aside))?;
-    sync_directory(directory)?;
-    for older in stored(directory)?.into_iter().filter(|stored| *stored != path) {
-        fs::remove_file(&older).map_err(Op::Remove.at(&older))?;
+pub(crate) fn save<D: Disk>(
+    folder: &Folder<D>,
+    config: WalConfig,
+    snapshot: &Snapshot,
+) -> Result<(), WalError> {
+    #[cfg(feature = "mutants")]
+    if mutant!(config, E12)
+        && let Some(before) = load(folder, config.id)?
+    {
+        write(folder, config, &Snapshot { state: snapshot.state.clone(), ..before })?;
     }
-    Ok(())
+    write(folder, config, snapshot)?;
+    let path = final_path(folder, snapshot);
+    stored(folder)?.iter().filter(|stored| **stored != path).try_for_each(|older| folder.remove(older))
+}
+
+fn final_path<D: Disk>(folder: &Folder<D>, snapshot: &Snapshot) -> PathBuf {
+    folder.path(&format!("{:020}{SUFFIX}", snapshot.last.index.0))
+}
+
+/// Gives a whole and durable file its name.
+fn write<D: Disk>(folder: &Folder<D>, config: WalConfig, snapshot: &Snapshot) -> Result<(), WalError> {
+    let name = format!("{:020}", snapshot.last.index.0);
+    let aside = folder.path(&format!("{name}{UNFINISHED_SUFFIX}"));
+    let file = folder.create(&aside)?;
+    file.write_at(&encode(config.id, snapshot), 0).map_err(Op::Write.at(&aside))?;
+    file.sync().map_err(Op::Sync.at(&aside))?;
+    folder.rename(&aside, &final_path(folder, snapshot))?;
+    folder.sync()
 }
 
 /// The snapshot, if there is one. Removes what a crash left of others.
 ///
 /// # Errors
 /// When it is damaged, belongs to another node, or cannot be read.
-pub(super) fn load(directory: &Path, id: NodeId) -> Result<Option<Snapshot>, WalError> {
-    for path in list(directory)?.iter().filter(|path| name_of(path).ends_with(UNFINISHED_SUFFIX)) {
-        fs::remove_file(path).map_err(Op::Remove.at(path))?;
-    }
-    let mut stored = stored(directory)?;
+pub(super) fn load<D: Disk>(folder: &Folder<D>, id: NodeId) -> Result<Option<Snapshot>, WalError> {
+    folder.ending_with(UNFINISHED_SUFFIX)?.iter().try_for_each(|path| folder.remove(path))?;
+    let mut stored = stored(folder)?;
     let Some(path) = stored.pop() else {
         return Ok(None);
     };
-    let snapshot = decode(&path, id, fs::read(&path).map_err(Op::Read.at(&path))?.into())?;
-    for older in stored {
-        fs::remove_file(&older).map_err(Op::Remove.at(&older))?;
-    }
+    let snapshot = decode(&path, id, read(folder, &path)?)?;
+    stored.iter().try_for_each(|older| folder.remove(older))?;
     Ok(Some(snapshot))
 }
 
+fn read<D: Disk>(folder: &Folder<D>, path: &Path) -> Result<Bytes, WalError> {
+    let file = folder.open(path)?;
+    let mut bytes = vec![0; file.size().map_err(Op::Read.at(path))? as usize];
+    file.read_at(&mut bytes, 0).map_err(Op::Read.at(path))?;
+    Ok(bytes.into())
+}
+
 /// All snapshots, the newest last: names are as wide as numbers can be.
-fn stored(directory: &Path) -> Result<Vec<PathBuf>, WalError> {
-    let mut found = list(directory)?;
-    found.retain(|path| name_of(path).ends_with(SUFFIX));
+fn stored<D: Disk>(folder: &Folder<D>) -> Result<Vec<PathBuf>, WalError> {
+    let mut found = folder.ending_with(SUFFIX)?;
     found.sort();
     Ok(found)
 }

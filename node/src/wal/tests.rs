@@ -25,8 +25,12 @@ fn voted(term: u64) -> Option<HardState> {
     Some(HardState { term: Term(term), vote: Some(node("n2")) })
 }
 
+fn folder(directory: &Path) -> Folder<RealDisk> {
+    Folder::new(RealDisk, directory)
+}
+
 fn open(directory: &Path) -> Result<(Wal, Recovered), WalError> {
-    Wal::open(directory, node("n1"))
+    Wal::open(folder(directory), WalConfig::new(node("n1")))
 }
 
 fn recover(directory: &Path) -> Recovered {
@@ -170,7 +174,7 @@ fn damaged_file_header_is_refused() {
 fn directory_of_another_node_is_refused() {
     let directory = TempDir::new().expect("a directory");
     three_batches(directory.path());
-    match Wal::open(directory.path(), node("n9")) {
+    match Wal::open(folder(directory.path()), WalConfig::new(node("n9"))) {
         Err(WalError::Foreign { found, expected, .. }) => {
             assert_eq!((found.as_str(), expected.as_str()), ("n1", "n9"))
         }
@@ -204,7 +208,7 @@ fn log_goes_on_in_further_segments() {
 fn batch_bigger_than_a_segment_gets_a_bigger_segment() {
     let directory = TempDir::new().expect("a directory");
     let (mut wal, _) = open(directory.path()).expect("a new log");
-    let huge = entry(1, 1, 2 * MAX_SEGMENT_BYTES as usize);
+    let huge = entry(1, 1, 2 * SegmentSizes::default().most_bytes as usize);
     wal.append(&[write(voted(1), None, vec![huge.clone()])]).expect("a working disk");
     wal.append(&[write(None, None, vec![entry(2, 1, 1)])]).expect("a working disk");
     drop(wal);
@@ -262,7 +266,7 @@ fn compacted(directory: &Path) -> Snapshot {
         wal.append(&[write(None, None, vec![entry(index, 1, 100_000)])]).expect("a working disk");
     }
     let snapshot = snapshot(30, 1);
-    snapshot::save(directory, node("n1"), &snapshot).expect("a working disk");
+    snapshot::save(&folder(directory), WalConfig::new(node("n1")), &snapshot).expect("a working disk");
     wal.append(&[Persist { compact_to: Some(Index(30)), ..Persist::default() }]).expect("a working disk");
     snapshot
 }
@@ -290,7 +294,8 @@ fn missing_snapshot_is_refused_when_segments_are_gone() {
 fn snapshot_that_was_installed_replaces_a_log_that_ends_before_it() {
     let directory = TempDir::new().expect("a directory");
     three_batches(directory.path());
-    snapshot::save(directory.path(), node("n1"), &snapshot(100, 5)).expect("a working disk");
+    snapshot::save(&folder(directory.path()), WalConfig::new(node("n1")), &snapshot(100, 5))
+        .expect("a working disk");
     let (mut wal, recovered) = open(directory.path()).expect("a log");
     assert_eq!((recovered.entries.len(), recovered.base().index), (0, Index(100)));
     assert_eq!(recovered.hard_state, HardState { term: Term(5), vote: None }, "a term that was seen");
@@ -304,7 +309,8 @@ fn entries_after_a_snapshot_of_another_log_are_dropped_for_good() {
     let directory = TempDir::new().expect("a directory");
     three_batches(directory.path());
     // Entry 2 has term 1 here, and entries 3 and 4 follow it.
-    snapshot::save(directory.path(), node("n1"), &snapshot(2, 2)).expect("a working disk");
+    snapshot::save(&folder(directory.path()), WalConfig::new(node("n1")), &snapshot(2, 2))
+        .expect("a working disk");
     let (mut wal, recovered) = open(directory.path()).expect("a log");
     assert_eq!(recovered.entries, []);
     wal.append(&[write(None, None, vec![entry(3, 2, 7)])]).expect("a working disk");
@@ -317,7 +323,8 @@ fn only_the_newest_snapshot_stays_and_an_unfinished_one_is_forgotten() {
     let directory = TempDir::new().expect("a directory");
     three_batches(directory.path());
     for index in [1, 2] {
-        snapshot::save(directory.path(), node("n1"), &snapshot(index, 1)).expect("a working disk");
+        snapshot::save(&folder(directory.path()), WalConfig::new(node("n1")), &snapshot(index, 1))
+            .expect("a working disk");
     }
     fs::write(directory.path().join("9.snapshot.tmp"), "half").expect("a writable directory");
     assert_eq!(recover(directory.path()).snapshot, Some(snapshot(2, 1)));
@@ -333,7 +340,8 @@ fn only_the_newest_snapshot_stays_and_an_unfinished_one_is_forgotten() {
 fn damaged_snapshot_is_refused() {
     let directory = TempDir::new().expect("a directory");
     three_batches(directory.path());
-    snapshot::save(directory.path(), node("n1"), &snapshot(2, 1)).expect("a working disk");
+    snapshot::save(&folder(directory.path()), WalConfig::new(node("n1")), &snapshot(2, 1))
+        .expect("a working disk");
     let path = directory.path().join(format!("{:020}.snapshot", 2));
     let whole = fs::read(&path).expect("a snapshot");
     for position in 0..whole.len() {
