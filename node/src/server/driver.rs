@@ -273,7 +273,7 @@ impl Driver {
     }
 
     fn apply(&mut self, committed: &Committed) {
-        let reply = self.machine.take(&committed).map_or(Reply::Changed, Reply::Applied);
+        let reply = self.machine.take(committed).map_or(Reply::Changed, Reply::Applied);
         if let Some(waiter) = committed.request.and_then(|request| self.waiters.take(request)) {
             waiter.reply(reply);
         }
