@@ -460,7 +460,7 @@ impl Cluster {
         }
         process.applied = entry.index;
         let result = process.machine.take(committed);
-        let state = (entry.index.0 % COMPARED_INDICES == 0).then(|| process.machine.encode());
+        let state = entry.index.0.is_multiple_of(COMPARED_INDICES).then(|| process.machine.encode());
         self.truth.applied(entry, result.as_ref())?;
         state.map_or(Ok(()), |state| self.truth.state(entry.index, &state))?;
         let core = &self.members[&node].process.as_ref().expect("it has just stepped").core;

@@ -22,7 +22,8 @@ impl Mirror {
     fn write_one(&mut self, write: &Persist) {
         self.hard_state = write.hard_state.unwrap_or(self.hard_state);
         if let Some(position) = write.begin_after {
-            assert_eq!(position, self.base(), "a log begins anew after the stored snapshot");
+            // A later snapshot may have been stored beside before this write was begun.
+            assert!(position.index <= self.base().index, "a log begins anew after a stored snapshot");
             self.entries.clear();
         }
         if let Some(from) = write.truncate_from {

@@ -353,3 +353,34 @@ fn damaged_snapshot_is_refused() {
     fs::write(&path, &whole[..10]).expect("a writable file");
     assert!(open(directory.path()).is_err());
 }
+
+#[test]
+fn vote_outlives_the_segments_before_one_that_a_killed_process_left_empty() {
+    let directory = TempDir::new().expect("a directory");
+    let (mut wal, _) = open(directory.path()).expect("a new log");
+    wal.append(&[write(voted(3), None, vec![entry(1, 1, 10)])]).expect("a working disk");
+    drop(wal);
+    let folder = folder(directory.path());
+    let empty = Segment::create(&folder, node("n1"), 2, 1 << 20, 1 << 18).expect("a working disk");
+    empty.publish(&folder).expect("a working disk");
+
+    let (mut wal, _) = open(directory.path()).expect("a log with an empty segment");
+    wal.append(&[write(None, None, vec![entry(2, 1, 10)])]).expect("a working disk");
+    snapshot::save(&folder, WalConfig::new(node("n1")), &snapshot(1, 1)).expect("a working disk");
+    wal.append(&[Persist { compact_to: Some(Index(1)), ..Persist::default() }]).expect("a working disk");
+    drop(wal);
+    assert!(!first_segment(directory.path()).exists(), "nothing was removed");
+    assert_eq!(Some(recover(directory.path()).hard_state), voted(3));
+}
+
+#[test]
+fn entries_of_a_term_that_only_a_snapshot_has_named_are_found_again() {
+    let directory = TempDir::new().expect("a directory");
+    three_batches(directory.path());
+    let config = WalConfig::new(node("n1"));
+    snapshot::save(&folder(directory.path()), config, &snapshot(100, 5)).expect("a working disk");
+    let (mut wal, _) = open(directory.path()).expect("a log");
+    wal.append(&[write(None, None, vec![entry(101, 5, 3)])]).expect("a working disk");
+    drop(wal);
+    assert_eq!(recover(directory.path()).entries, [entry(101, 5, 3)]);
+}
