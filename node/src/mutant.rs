@@ -73,9 +73,31 @@ mod catalogue {
         B9: "writes without fsync",
         B14: "commits with half of the cluster",
         C1: "reads from the leader's memory",
+        A2: "forgets its term at a restart",
+        A5: "counts answers instead of voters",
+        A12: "refuses shorter logs, also those of a later term",
+        A15: "campaigns without asking, and deposes leaders that work",
+        B2: "commits what has not been compared with the leader's log",
+        B3: "cuts its log at every append",
+        B4: "keeps what follows a conflict",
+        B7: "finds the client of an entry by its index alone",
+        B12: "acknowledges entries that the leader did not send",
+        B22: "opens its term without an entry",
+        C3: "reads before its term has committed anything",
+        C4: "confirms reads by answers to earlier rounds",
+        C5: "answers reads before their index is applied",
+        C6: "keeps time for its leases by the wall clock",
+        C10: "answers reads before it has caught up after a restart",
+        F1: "changes one voter at once, before its term has committed anything",
+        F5: "keeps the members of entries that it has taken back",
+        F6: "commits with the help of learners",
+        F7: "begins a change while another is under way",
+        F10: "comes back without its log, under its old name",
+        A8: "a candidate that finds a leader forgets its vote (safe)",
+        B21: "late refusals set replication back (safe)",
     }
 
-    pub(super) const CONTROLS: &[&str] = &[];
+    pub(super) const CONTROLS: &[&str] = &["A8", "B21"];
 
     #[cfg(test)]
     mod tests {

@@ -38,6 +38,10 @@ pub(super) struct Args {
     /// The shortest election timeout, in milliseconds; the longest is twice that
     #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u64).range(2..))]
     election_ms: u64,
+    /// Answers linearizable reads from the leader's own state while a majority has promised to elect nobody else. Trusts that the
+    /// clocks of any two nodes advance at rates that differ by at most 10 %; must be the same on all nodes, as --election-ms
+    #[arg(long)]
+    lease_reads: bool,
     /// A deliberately wrong variant (builds with `--features mutants`)
     #[arg(long, value_name = "ID")]
     mutant: Option<String>,
@@ -60,6 +64,7 @@ pub(super) fn main(args: Args) -> anyhow::Result<u8> {
         snapshot_entries: args.snapshot_entries,
         heartbeat: Duration::from_millis(args.heartbeat_ms),
         election: Duration::from_millis(args.election_ms),
+        lease_reads: args.lease_reads,
         mutant: args.mutant,
     };
     node::run(options)?;
@@ -76,4 +81,9 @@ fn member(text: &str) -> Result<(String, SocketAddr), String> {
 /// The ids and titles of the deliberately wrong variants that this build has.
 pub(super) fn mutants() -> &'static [(&'static str, &'static str)] {
     node::mutant_ids()
+}
+
+/// The ids of those variants that are not wrong, and must not be convicted.
+pub(super) fn controls() -> &'static [&'static str] {
+    node::control_ids()
 }

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
+use super::clock::Clock;
 use super::peers::Peers;
 use super::request::{MembersReport, Operation, Query, Reply, Request, StatusReport};
 use super::snapshots::SnapshotThread;
@@ -76,7 +77,7 @@ pub(crate) struct Driver {
     /// The entry whose members the peers were learned from.
     members_since: Index,
     mutant: Option<String>,
-    started: Instant,
+    clock: Clock,
     next_tick: Instant,
     last_proposal: Instant,
     inputs: Vec<Input>,
@@ -105,6 +106,7 @@ impl Driver {
             None => (LogPosition::default(), options.founders()?),
         };
         let entries = Log::recovered(base, members, entries);
+        let clock = Clock::start(&config);
         let core = Core::new(config, hard_state, entries, snapshot, Millis(0), jitter());
         let (reported, started) = (core.status(), Instant::now());
         log.info("started", json!({ "term": reported.term.0, "last_index": reported.last.index.0 }));
@@ -121,7 +123,7 @@ impl Driver {
             snapshot_at: base.index,
             members_since: Index(0),
             mutant: options.mutant.clone(),
-            started,
+            clock,
             next_tick: started + TICK,
             last_proposal: started,
             inputs: Vec::new(),
@@ -143,8 +145,9 @@ impl Driver {
             self.collect(&mut inbox);
             self.tick();
             let inputs = std::mem::take(&mut self.inputs);
-            let now = Millis(self.started.elapsed().as_millis() as u64);
-            let effects = self.core.step(now, inputs);
+            // The time is read after everything has arrived: a read under a lease is of this moment, however long it takes to
+            // answer it.
+            let effects = self.core.step(self.clock.now(), inputs);
             self.perform(effects);
             self.learn_members();
             self.take_snapshot();

@@ -51,6 +51,11 @@ pub(crate) fn any_port() -> SocketAddr {
 
 impl Cluster {
     pub(crate) async fn start(count: usize) -> Self {
+        Self::start_with(count, |_| {}).await
+    }
+
+    /// The same with other options.
+    pub(crate) async fn start_with(count: usize, adapt: impl Fn(&mut Options)) -> Self {
         let data = TempDir::new().expect("a directory");
         let mut listeners = Vec::new();
         for _ in 0..count {
@@ -65,7 +70,7 @@ impl Cluster {
             .collect();
         let mut nodes = Vec::new();
         for (position, listeners) in listeners.into_iter().enumerate() {
-            let options = Options {
+            let mut options = Options {
                 id: name(position),
                 data: data.path().join(name(position)),
                 client: listeners.client_address().expect("a bound socket"),
@@ -75,8 +80,10 @@ impl Cluster {
                 snapshot_entries: 100,
                 heartbeat: Duration::from_millis(20),
                 election: Duration::from_millis(150),
+                lease_reads: false,
                 mutant: None,
             };
+            adapt(&mut options);
             let task = Some(tokio::spawn(serve(options.clone(), listeners, pending())));
             nodes.push(Node { options, task });
         }
