@@ -8,8 +8,8 @@
 //!
 //! # What it guarantees
 //! An acknowledged write survives the crash of any minority, and of all nodes at once when disks keep what they synced. Reads are
-//! linearizable unless a client asks for `local`. An error that is not about an unknown outcome means that nothing
-//! happened.
+//! linearizable unless a client asks for `local`, or clocks break what [`Options::lease_reads`] assumes of them. An error that
+//! is not about an unknown outcome means that nothing happened.
 //!
 //! Members come and go while it works, by joint consensus; snapshots stand for the beginning of the log.
 //!

@@ -33,6 +33,9 @@ pub struct Options {
     pub election: Duration,
     /// Where what the protocol does is written, line by line; nowhere if absent.
     pub trace: Option<PathBuf>,
+    /// Whether a leader answers reads from its own state while a lease lasts, without asking anybody. Linearizable only as long as
+    /// the clocks of any two nodes advance at rates that differ by at most 10 %; the same on all nodes.
+    pub lease_reads: bool,
     /// The id of a wrong variant to run, in builds with the feature `mutants`.
     pub mutant: Option<String>,
 }
@@ -66,8 +69,9 @@ impl Options {
         let mut config = Config::new(id, heartbeat, election);
         // A follower that is behind by less than the way to the next snapshot needs none.
         config.limits.retained_entries = self.snapshot_entries / 2;
+        config.lease_reads = self.lease_reads;
         #[cfg(feature = "mutants")]
-        let config = Config { mutant: self.mutant()?, ..config };
+        let config = self.mutated(config)?;
         Ok(config)
     }
 
@@ -77,6 +81,14 @@ impl Options {
         let me = self.id()?;
         let me = (!self.join).then_some(me);
         Ok(Membership::of_voters(founders.into_keys().chain(me)))
+    }
+
+    #[cfg(feature = "mutants")]
+    fn mutated(&self, config: Config) -> Result<Config, NodeError> {
+        let mutant = self.mutant()?;
+        // Nothing is wrong with a clock on which nothing leans.
+        let lease_reads = config.lease_reads || mutant == Some(crate::mutant::Mutant::C6);
+        Ok(Config { mutant, lease_reads, ..config })
     }
 
     #[cfg(feature = "mutants")]

@@ -57,6 +57,10 @@ struct Serve {
     /// Appends what the protocol does to a file, for `shakedown check`
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Answers linearizable reads from the leader's own state while a majority has promised to elect nobody else. Trusts that the
+    /// clocks of any two nodes advance at rates that differ by at most 10 %; must be the same on all nodes, as --election-ms
+    #[arg(long)]
+    lease_reads: bool,
     /// A deliberately wrong variant (builds with `--features mutants`)
     #[arg(long, value_name = "ID")]
     mutant: Option<String>,
@@ -90,6 +94,7 @@ fn serve(args: Serve) -> anyhow::Result<u8> {
         heartbeat: Duration::from_millis(args.heartbeat_ms),
         election: Duration::from_millis(args.election_ms),
         trace: args.trace,
+        lease_reads: args.lease_reads,
         mutant: args.mutant,
     };
     node::run(options)?;
@@ -106,4 +111,9 @@ fn member(text: &str) -> Result<(String, SocketAddr), String> {
 /// The ids and titles of the deliberately wrong variants that this build has.
 pub(super) fn mutants() -> &'static [(&'static str, &'static str)] {
     node::mutant_ids()
+}
+
+/// The ids of those variants that are not wrong, and must not be convicted.
+pub(super) fn controls() -> &'static [&'static str] {
+    node::control_ids()
 }

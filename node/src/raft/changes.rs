@@ -10,6 +10,7 @@
 use super::membership::{Change, Membership, Refusal};
 use super::types::{Entry, Index, Payload, RequestId};
 use super::{Answer, Core, Role};
+use crate::mutant::mutant;
 
 impl Core {
     pub(super) fn change(&mut self, request: RequestId, change: &Change) {
@@ -32,15 +33,21 @@ impl Core {
 
     fn changed_members(&self, change: &Change) -> Result<Membership, Refusal> {
         // A leader of a later term may have committed members that this one will overwrite (Ongaro, raft-dev, 2015).
-        if self.log.term_at(self.commit) != Some(self.hard_state.term) {
+        let is_early = self.log.term_at(self.commit) != Some(self.hard_state.term);
+        if is_early && !mutant!(self.config, F1) {
             return Err(Refusal::TooEarly);
         }
-        if self.log.members_since() > self.commit {
+        if self.log.members_since() > self.commit && !mutant!(self.config, F7) {
             return Err(Refusal::Pending);
         }
-        let members = self.log.members().begin(change)?;
+        let before = self.log.members();
+        let members =
+            if mutant!(self.config, F7) { before.complete().begin(change)? } else { before.begin(change)? };
+        let at_once =
+            mutant!(self.config, F1) && members.voters().symmetric_difference(before.voters()).count() == 1;
         match change.promote.iter().find(|&&id| !self.has_caught_up(id)) {
             Some(&behind) => Err(Refusal::Behind(behind)),
+            None if at_once => Ok(members.complete()),
             None => Ok(members),
         }
     }

@@ -22,12 +22,19 @@ impl Core {
     /// Somebody in a later term asks for a vote while this node knows that the leader works. That must not even change
     /// the term.
     pub(super) fn is_disruption(&self, body: &Body) -> bool {
-        matches!(body, Body::PreVote { .. } | Body::Vote { transferred: false, .. }) && self.leader_is_alive()
+        let unasked = matches!(body, Body::PreVote { .. } | Body::Vote { transferred: false, .. });
+        !mutant!(self.config, A15) && unasked && (self.leader_is_alive() || self.is_bound_by_lease())
     }
 
     fn leader_is_alive(&self) -> bool {
         let heard_lately = self.leader.is_some() && self.now.since(self.leader_heard) < self.config.election;
         matches!(self.role, Role::Leader(_)) || heard_lately
+    }
+
+    /// Where leaders have leases, whoever answers one promises to elect nobody else for an election timeout. A later term does
+    /// not end the promise, nor does a restart: a node that has forgotten whom it answered keeps it from its start on.
+    pub(super) fn is_bound_by_lease(&self) -> bool {
+        self.config.lease_reads && self.now.since(self.leader_heard) < self.config.election
     }
 
     /// Moves to a later term, without a vote and without a leader.
@@ -57,6 +64,9 @@ impl Core {
     }
 
     pub(super) fn ask_for_pre_votes(&mut self) {
+        if mutant!(self.config, A15) {
+            return self.campaign(false);
+        }
         self.role = Role::PreCandidate { granted: BTreeSet::from([self.config.id]) };
         self.leader = None;
         self.reset_election_deadline();
@@ -67,7 +77,7 @@ impl Core {
     }
 
     pub(super) fn on_pre_vote(&mut self, from: NodeId, last: LogPosition) {
-        let granted = !self.leader_is_alive() && self.may_lead(last);
+        let granted = !self.leader_is_alive() && !self.is_bound_by_lease() && self.may_lead(last);
         self.send(from, Body::PreVoteReply { granted });
     }
 
@@ -105,8 +115,9 @@ impl Core {
         voters
     }
 
-    pub(super) fn on_vote(&mut self, from: NodeId, last: LogPosition) {
-        let free = self.hard_state.vote.is_none_or(|candidate| candidate == from);
+    pub(super) fn on_vote(&mut self, from: NodeId, last: LogPosition, transferred: bool) {
+        let unbound = transferred || !self.is_bound_by_lease();
+        let free = self.hard_state.vote.is_none_or(|candidate| candidate == from) && unbound;
         let free = free || mutant!(self.config, A7);
         if !free || !self.may_lead(last) {
             return self.send(from, Body::VoteReply { granted: false });
@@ -119,7 +130,11 @@ impl Core {
 
     pub(super) fn on_vote_reply(&mut self, from: NodeId, yes: bool) {
         if let (Role::Candidate { granted }, true) = (&mut self.role, yes) {
-            granted.insert(from);
+            let is_news = granted.insert(from);
+            if mutant!(self.config, A5) && !is_news {
+                let voters = self.log.members().all_voters();
+                granted.extend(voters.into_iter().find(|id| !granted.contains(id)));
+            }
             self.lead_if_elected();
         }
     }
@@ -141,10 +156,13 @@ impl Core {
         if mutant!(self.config, A11) {
             return candidate.term >= last.term;
         }
+        if mutant!(self.config, A12) {
+            return candidate.term >= last.term && candidate.index >= last.index;
+        }
         mutant!(self.config, A9) || candidate >= last
     }
 
-    fn set_hard_state(&mut self, state: HardState) {
+    pub(super) fn set_hard_state(&mut self, state: HardState) {
         assert!(state.term >= self.hard_state.term, "invariant: the term never decreases");
         if state.term > self.hard_state.term {
             self.outbox.term_ended();

@@ -1,7 +1,7 @@
 //! The receiving side of replication: check, repair, append, acknowledge.
 
 use super::message::{Append, AppendReply, Body};
-use super::types::{Entry, Index, LogPosition, NodeId, Round};
+use super::types::{Entry, HardState, Index, LogPosition, NodeId, Round};
 use super::{Core, Role};
 use crate::mutant::mutant;
 
@@ -9,6 +9,9 @@ impl Core {
     /// Accepts `from` as the leader of the current term.
     pub(super) fn follow(&mut self, from: NodeId) {
         assert!(!matches!(self.role, Role::Leader(_)), "invariant: a term has one leader (election safety)");
+        if mutant!(self.config, A8) && matches!(self.role, Role::Candidate { .. }) {
+            self.set_hard_state(HardState { vote: None, ..self.hard_state });
+        }
         self.become_follower(Some(from));
         self.leader_heard = self.now;
         self.reset_election_deadline();
@@ -31,6 +34,9 @@ impl Core {
         if !self.has_previous(append.previous) {
             return self.reject_append(from, append.previous);
         }
+        if mutant!(self.config, B3) && append.previous.index >= self.log.base().index {
+            self.log.truncate_from(append.previous.index.next());
+        }
         let base = self.log.base().index;
         // What the snapshot stands for is committed, so the leader has the same.
         let matched = Index(append.previous.index.0 + append.entries.len() as u64).max(base);
@@ -38,7 +44,9 @@ impl Core {
             self.store_entry(entry);
         }
         // Entries after `matched` have not been compared with the leader's log and may conflict with it.
-        self.commit = self.commit.max(append.commit.min(matched));
+        let compared = if mutant!(self.config, B2) { self.log.last_index() } else { matched };
+        self.commit = self.commit.max(append.commit.min(compared));
+        let matched = if mutant!(self.config, B12) { self.log.last_index() } else { matched };
         let reply = Body::AppendReply(AppendReply::Accepted { matched });
         if mutant!(self.config, B8) {
             return self.send(from, reply);
@@ -66,6 +74,13 @@ impl Core {
             Some(term) if term == entry.term => return,
             Some(_) => {
                 assert!(entry.index > self.commit, "invariant: a committed entry is never replaced");
+                #[cfg(feature = "mutants")]
+                if mutant!(self.config, B4) {
+                    return self.log.overwrite(entry);
+                } else if mutant!(self.config, F5) {
+                    self.log.truncate_all_but_members(entry.index);
+                    return self.log.push(entry);
+                }
                 self.log.truncate_from(entry.index);
             }
             None => {}

@@ -69,6 +69,8 @@ pub struct Config {
     pub election: Millis,
     /// Bounds on batches and queues.
     pub limits: Limits,
+    /// Whether leaders answer reads under a lease (`reads`). It must be the same on all nodes, as must `election`.
+    pub lease_reads: bool,
     /// The wrong variant to run, in builds that have them.
     #[cfg(feature = "mutants")]
     pub mutant: Option<crate::mutant::Mutant>,
@@ -82,6 +84,7 @@ impl Config {
             heartbeat,
             election,
             limits: Limits::default(),
+            lease_reads: false,
             #[cfg(feature = "mutants")]
             mutant: None,
         }

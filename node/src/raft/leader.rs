@@ -75,7 +75,9 @@ impl Core {
         }));
         self.leader = Some(self.config.id);
         self.watch_members();
-        self.log.append(self.hard_state.term, Payload::Noop);
+        if !mutant!(self.config, B22) {
+            self.log.append(self.hard_state.term, Payload::Noop);
+        }
     }
 
     /// Keeps a view of everybody who gets the log, and of nobody else.
@@ -92,7 +94,13 @@ impl Core {
 
     /// Answers everything that waits for a leadership that has ended.
     pub(super) fn abandon(&mut self, leadership: Leadership) {
-        for proposal in leadership.proposals.into_values() {
+        #[cfg(feature = "mutants")]
+        if mutant!(self.config, B7) {
+            let by_index =
+                |(position, proposal): (&LogPosition, &Proposal)| (position.index, proposal.request);
+            self.orphans.extend(leadership.proposals.iter().map(by_index));
+        }
+        for proposal in leadership.proposals.into_values().filter(|_| !mutant!(self.config, B7)) {
             self.outbox.answer(proposal.request, Answer::UnknownOutcome);
         }
         for request in leadership.reads.into_requests() {
@@ -129,6 +137,10 @@ impl Core {
 
     /// The request that waits for exactly this entry.
     pub(super) fn take_proposal(&mut self, entry: &Entry) -> Option<RequestId> {
+        #[cfg(feature = "mutants")]
+        if let Some(request) = self.orphans.remove(&entry.index) {
+            return Some(request);
+        }
         let Role::Leader(leadership) = &mut self.role else {
             return None;
         };
@@ -153,6 +165,9 @@ impl Core {
         }
         if now.since(leadership.last_heartbeat) >= self.config.heartbeat {
             leadership.last_heartbeat = now;
+            if self.config.lease_reads {
+                leadership.reads.begin_round(now);
+            }
             self.send_heartbeats();
             self.follow_up_heartbeats();
         }
@@ -223,6 +238,10 @@ impl Core {
             }
             AppendReply::Rejected { previous, hint } => {
                 progress.rejected(previous, self.log.match_hint(hint).index);
+                #[cfg(feature = "mutants")]
+                if mutant!(self.config, B21) {
+                    progress.set_back(previous, self.log.match_hint(hint).index);
+                }
             }
         }
     }
@@ -231,6 +250,7 @@ impl Core {
         if let Role::Leader(leadership) = &mut self.role
             && let Some(progress) = leadership.progress.get_mut(&from)
         {
+            let round = if mutant!(self.config, C4) { leadership.reads.latest_round() } else { round };
             progress.confirmed = progress.confirmed.max(round);
         }
     }
@@ -245,12 +265,14 @@ impl Core {
         let needed = |voters: usize| if wrong { (voters / 2).max(1) } else { majority(voters) };
         let durable =
             |id: NodeId| leadership.progress.get(&id).map_or(leadership.own_durable, |peer| peer.matched);
-        let reached = if mutant!(self.config, F2) {
-            self.log.members().complete().reached_by(needed, durable)
-        } else {
-            self.log.members().reached_by(needed, durable)
+        let members = self.log.members();
+        #[cfg(feature = "mutants")]
+        let members = match self.config.mutant {
+            Some(crate::mutant::Mutant::F2) => &members.complete(),
+            Some(crate::mutant::Mutant::F6) => &members.with_learners_voting(),
+            _ => members,
         };
-        let Some(stored) = reached else {
+        let Some(stored) = members.reached_by(needed, durable) else {
             return;
         };
         let current = self.log.term_at(stored) == Some(self.hard_state.term) || mutant!(self.config, B1);

@@ -166,6 +166,24 @@ impl Log {
         self.dirty_from = self.dirty_from.min(from);
     }
 
+    /// What mutant B4 takes for a repair: the entries after a replaced one stay.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn overwrite(&mut self, entry: Entry) {
+        let at = self.offset(entry.index).expect("a conflict is in the log");
+        let kept = self.entries.split_off(at + 1);
+        self.truncate_from(entry.index);
+        self.push(entry);
+        self.entries.extend(kept);
+    }
+
+    /// What mutant F5 does: the members of entries that are gone stay.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn truncate_all_but_members(&mut self, from: Index) {
+        let members = self.memberships.clone();
+        self.truncate_from(from);
+        self.memberships = members;
+    }
+
     /// The last index that storage was told and that still holds.
     pub(crate) fn handed_to_storage(&self) -> Index {
         self.dirty_from.previous()

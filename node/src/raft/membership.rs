@@ -198,6 +198,12 @@ impl Membership {
         next
     }
 
+    /// Whom mutant F6 counts.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn with_learners_voting(&self) -> Self {
+        Self { voters: self.voters.union(&self.learners).copied().collect(), ..self.clone() }
+    }
+
     fn forget_strangers(&mut self) {
         let members = self.members();
         self.addresses.retain(|id, _| members.contains(id));

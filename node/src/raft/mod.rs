@@ -13,7 +13,8 @@
 //!
 //! # What it guarantees
 //! The safety properties of Raft, figure 3, and linearizable reads: a read is answered only after a majority has confirmed the
-//! leadership in a round that started after the read arrived. A proposal is answered with the applied entry, or with
+//! leadership in a round that started after the read arrived, or, if that is wanted and clocks can be trusted, has promised to elect
+//! nobody else before now. A proposal is answered with the applied entry, or with
 //! "unknown" when the leadership ends first; never with "failed" once it is in the log.
 //!
 //! # What it does not do
@@ -82,6 +83,9 @@ pub struct Core {
     /// When a node without a living leader asks for votes.
     election_deadline: Millis,
     outbox: Outbox,
+    /// Clients of proposals of earlier leaderships, by index; only mutant B7 keeps them.
+    #[cfg(feature = "mutants")]
+    orphans: std::collections::BTreeMap<Index, RequestId>,
 }
 
 impl Core {
@@ -98,6 +102,8 @@ impl Core {
         now: Millis,
         jitter: Jitter,
     ) -> Self {
+        #[cfg(feature = "mutants")]
+        let (hard_state, log) = Self::forgetting(&config, hard_state, log);
         let applied = snapshot.as_ref().map_or(LogPosition::default(), |snapshot| snapshot.last);
         assert!(log.base().index <= applied.index, "invariant: a snapshot stands for what the log lacks");
         assert!(
@@ -119,9 +125,22 @@ impl Core {
             jitter,
             election_deadline: now,
             outbox: Outbox::default(),
+            #[cfg(feature = "mutants")]
+            orphans: std::collections::BTreeMap::new(),
         };
         core.reset_election_deadline();
         core
+    }
+
+    /// What mutants have left of what was recovered.
+    #[cfg(feature = "mutants")]
+    fn forgetting(config: &Config, hard_state: HardState, mut log: Log) -> (HardState, Log) {
+        if mutant!(config, F10) {
+            log.truncate_from(log.base().index.next());
+        }
+        let stored = log.last().term;
+        let forgets = mutant!(config, F10) || mutant!(config, A2) && stored < hard_state.term;
+        (if forgets { HardState { term: stored, vote: None } } else { hard_state }, log)
     }
 
     /// Takes in what happened until `now` and says what to do about it.
@@ -228,7 +247,7 @@ impl Core {
         match body {
             Body::PreVote { last } => self.on_pre_vote(from, last),
             Body::PreVoteReply { granted } => self.on_pre_vote_reply(from, granted),
-            Body::Vote { last, .. } => self.on_vote(from, last),
+            Body::Vote { last, transferred } => self.on_vote(from, last, transferred),
             Body::VoteReply { granted } => self.on_vote_reply(from, granted),
             Body::Append(append) => self.on_append(from, append),
             Body::AppendReply(reply) => self.on_append_reply(from, reply),
@@ -300,6 +319,11 @@ impl Core {
                 self.log.get(self.applied).expect("invariant: a committed entry is in the log").clone();
             let request = self.take_proposal(&entry).or_else(|| self.take_change(&entry));
             self.outbox.commit(Committed { entry, request });
+            // Applying never lags behind in this core, so the mutant that does not wait for it makes it slow.
+            #[cfg(feature = "mutants")]
+            if mutant!(self.config, C5) {
+                break;
+            }
         }
     }
 }

@@ -204,6 +204,14 @@ impl Progress {
         self.forget_inflight();
     }
 
+    /// What control B21 does after every refusal, however late: send again what the follower may have.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn set_back(&mut self, previous: Index, hint: Index) {
+        self.next = previous.min(hint.next());
+        self.mode = Mode::Probe { waiting: false };
+        self.forget_inflight();
+    }
+
     fn forget_inflight(&mut self) {
         self.inflight.clear();
         self.inflight_bytes = 0;

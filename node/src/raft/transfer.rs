@@ -1,7 +1,7 @@
 //! Handing leadership over (thesis, section 3.10).
 //!
 //! The leader takes no more proposals, waits until the other one has its whole log, and asks it to start an election at once,
-//! which nobody refuses for the sake of the old leader. If that leads to nothing within an election timeout, the leader
+//! which nobody refuses for the sake of the old leader: so its lease ends for good. If that leads to nothing within an election timeout, the leader
 //! goes on as if nothing had been.
 
 use super::message::Body;
@@ -62,6 +62,8 @@ impl Core {
         if matched == Some(self.log.last_index()) {
             handover.asked = true;
             let to = handover.to;
+            // The question may arrive at any time in this term, and nobody who is asked for a vote then waits for a lease to end.
+            leadership.reads.give_up_lease();
             self.send(to, Body::TimeoutNow);
         }
     }

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
+use super::clock::Clock;
 use super::peers::Peers;
 use super::request::{Operation, Query, Reply, Request};
 use super::snapshots::SnapshotThread;
@@ -88,7 +89,7 @@ pub(crate) struct Driver {
     /// The entry whose members the peers were learned from.
     members_since: Index,
     pub(super) mutant: Option<String>,
-    started: Instant,
+    clock: Clock,
     next_tick: Instant,
     last_proposal: Instant,
     inputs: Vec<Input>,
@@ -126,6 +127,7 @@ impl Driver {
             None => (LogPosition::default(), options.founders()?),
         };
         let entries = Log::recovered(base, members, entries);
+        let clock = Clock::start(&config);
         let core = Core::new(config, hard_state, entries, snapshot, Millis(0), jitter());
         let (reported, started) = (core.status(), Instant::now());
         let trace = Trace::begin(options.trace.as_deref(), &core, options.join, log)
@@ -148,7 +150,7 @@ impl Driver {
             applied_bytes: 0,
             members_since: Index(0),
             mutant: options.mutant.clone(),
-            started,
+            clock,
             next_tick: started + TICK,
             last_proposal: started,
             inputs: Vec::new(),
@@ -174,8 +176,9 @@ impl Driver {
             self.collect(inbox);
             self.tick();
             let inputs = std::mem::take(&mut self.inputs);
-            let now = Millis(self.started.elapsed().as_millis() as u64);
-            let effects = self.core.step(now, inputs);
+            // The time is read after everything has arrived: a read under a lease is of this moment, however long it takes to
+            // answer it.
+            let effects = self.core.step(self.clock.now(), inputs);
             self.trace.stepped(&self.core, &effects);
             self.perform(effects);
             self.tell_watchers();

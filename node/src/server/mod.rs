@@ -4,6 +4,7 @@
 //! parse and pass on. Everything runs on one thread, except the write-ahead log: nodes of a test cluster share few cores, and
 //! more threads would only add wake-ups.
 
+mod clock;
 mod driver;
 mod peers;
 mod reports;

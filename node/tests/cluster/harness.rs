@@ -70,6 +70,11 @@ pub(crate) fn any_port() -> SocketAddr {
 
 impl Cluster {
     pub(crate) async fn start(count: usize) -> Self {
+        Self::start_with(count, |_| {}).await
+    }
+
+    /// The same with other options.
+    pub(crate) async fn start_with(count: usize, adapt: impl Fn(&mut Options)) -> Self {
         let data = TempDir::new().expect("a directory");
         let mut listeners = Vec::new();
         for _ in 0..count {
@@ -84,7 +89,7 @@ impl Cluster {
             .collect();
         let mut nodes = Vec::new();
         for (position, listeners) in listeners.into_iter().enumerate() {
-            let options = Options {
+            let mut options = Options {
                 id: name(position),
                 data: data.path().join(name(position)),
                 client: listeners.client_address().expect("a bound socket"),
@@ -95,8 +100,10 @@ impl Cluster {
                 heartbeat: Duration::from_millis(20),
                 election: Duration::from_millis(150),
                 trace: None,
+                lease_reads: false,
                 mutant: None,
             };
+            adapt(&mut options);
             nodes.push(Node::start(options, listeners));
         }
         Self { nodes, _data: data }

@@ -50,6 +50,21 @@ async fn values_are_written_read_compared_and_deleted() {
 }
 
 #[tokio::test]
+async fn servers_with_leases_read_what_was_written_also_when_their_leader_is_gone() {
+    let mut cluster = Cluster::start_with(3, |options| options.lease_reads = true).await;
+    for value in ["1", "2", "3"] {
+        cluster.put("k", value).await;
+        assert_eq!(cluster.get("k").await, value.as_bytes());
+    }
+    let leader = cluster.leader().await;
+    cluster.kill(leader).await;
+    assert_eq!(cluster.get("k").await, b"3");
+    cluster.put("k", "4").await;
+    cluster.restart(leader).await;
+    assert_eq!(cluster.get("k").await, b"4");
+}
+
+#[tokio::test]
 async fn follower_names_the_leader_and_answers_local_reads() {
     let cluster = Cluster::start(3).await;
     cluster.put("k", "v").await;
@@ -207,6 +222,7 @@ async fn wrong_options_are_refused_with_the_reason() {
         heartbeat: Duration::from_millis(20),
         election: Duration::from_millis(150),
         trace: None,
+        lease_reads: false,
         mutant: None,
     };
     let stranger = Options { id: "n9".to_owned(), ..good.clone() };

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use node::raft::{Entry, HardState, Index, IoId, Log, LogPosition, Membership, Persist, Snapshot, Term};
+use node::raft::{
+    Entry, HardState, Index, IoId, Log, LogPosition, Membership, NodeId, Persist, Snapshot, Term,
+};
 
 /// What a node has stored, and what it has only started to store.
 #[derive(Debug, Default)]
@@ -38,7 +40,11 @@ impl Disk {
         let write = self.pending.pop_front()?;
         self.hard_state = write.hard_state.unwrap_or(self.hard_state);
         if let Some(position) = write.begin_after {
-            assert_eq!(position, self.base(), "a log begins anew after the stored snapshot");
+            // A later snapshot may be stored before this is written.
+            assert!(
+                position <= self.base(),
+                "a log begins anew where a stored snapshot stands for what was before"
+            );
             self.entries.clear();
         }
         if let Some(from) = write.truncate_from {
@@ -85,6 +91,12 @@ impl Disk {
         let entries = self.entries.range(base.index.next()..).map(|(_, entry)| entry.clone()).collect();
         let log = Log::recovered(base, members.clone(), entries);
         Recovered { hard_state: self.hard_state, log, snapshot: self.snapshot.clone() }
+    }
+
+    /// Whether a vote for `candidate` is durable; it may have been, if the term is over.
+    pub(crate) fn may_have_voted_for(&self, candidate: NodeId, term: Term) -> bool {
+        let HardState { term: stored, vote } = self.hard_state;
+        stored > term || stored == term && vote == Some(candidate)
     }
 
     /// Whether an entry is durable, by itself or in the snapshot.

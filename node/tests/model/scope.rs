@@ -142,8 +142,8 @@ pub(crate) fn server_of(id: NodeId) -> usize {
     id.as_str().parse::<usize>().expect("names are numbers here") - 1
 }
 
-#[cfg(feature = "mutants")]
 /// A disk in `term`, with a vote, and with entries of these terms.
+#[cfg_attr(not(feature = "mutants"), expect(dead_code, reason = "only mutants begin in the middle"))]
 pub(crate) fn disk(term: u64, vote: Option<usize>, entries: &[u64]) -> Disk {
     let entry = |(index, &term)| Entry { index: Index(index), term: Term(term), payload: Payload::Noop };
     let hard_state = HardState { term: Term(term), vote: vote.map(node_id) };
