@@ -1,3 +1,5 @@
+//! The state machine does what its entries ask for, the same everywhere, and survives its encoding.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 

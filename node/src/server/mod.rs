@@ -103,7 +103,7 @@ pub fn termination() -> Result<impl Future<Output = ()>, NodeError> {
 }
 
 /// Runs a node on sockets that are bound already, until `stop` completes. Then it accepts nobody any more, hands its
-/// leadership over, answers what it has been asked, and ends; all of that within [`STOP_LIMIT`]. Dropping the future kills
+/// leadership over, answers what it has been asked, and ends; all of that within two seconds. Dropping the future kills
 /// the node without ceremony; only writes that the log thread has begun are finished.
 ///
 /// # Errors
