@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use node::server::{Listeners, serve};
@@ -25,7 +26,9 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    fn start(options: Options, listeners: Listeners) -> Self {
+    /// The directory of the cluster is there as long as the node runs, which may be longer than its test: a node without a
+    /// directory ends the process, and all other tests with it.
+    fn start(options: Options, listeners: Listeners, directory: Arc<TempDir>) -> Self {
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
             if stopped.await.is_err() {
@@ -33,14 +36,19 @@ impl Node {
                 std::future::pending::<()>().await;
             }
         };
-        let task = Some(tokio::spawn(serve(options.clone(), listeners, stopped)));
+        let served = serve(options.clone(), listeners, stopped);
+        let task = tokio::spawn(async move {
+            let _directory = directory;
+            served.await
+        });
+        let task = Some(task);
         Self { options, task, stop: Some(stop) }
     }
 }
 
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
-    _data: TempDir,
+    directory: Arc<TempDir>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -75,7 +83,7 @@ impl Cluster {
 
     /// The same with other options.
     pub(crate) async fn start_with(count: usize, adapt: impl Fn(&mut Options)) -> Self {
-        let data = TempDir::new().expect("a directory");
+        let directory = Arc::new(TempDir::new().expect("a directory"));
         let mut listeners = Vec::new();
         for _ in 0..count {
             listeners.push(Listeners::bind(any_port(), any_port()).await.expect("free ports"));
@@ -91,7 +99,7 @@ impl Cluster {
         for (position, listeners) in listeners.into_iter().enumerate() {
             let mut options = Options {
                 id: name(position),
-                data: data.path().join(name(position)),
+                data: directory.path().join(name(position)),
                 client: listeners.client_address().expect("a bound socket"),
                 peer: address(&listeners),
                 cluster: cluster.clone(),
@@ -104,9 +112,9 @@ impl Cluster {
                 mutant: None,
             };
             adapt(&mut options);
-            nodes.push(Node::start(options, listeners));
+            nodes.push(Node::start(options, listeners, directory.clone()));
         }
-        Self { nodes, _data: data }
+        Self { nodes, directory }
     }
 
     /// Starts one more node, which waits to be added; returns its position.
@@ -127,7 +135,7 @@ impl Cluster {
             join: true,
             ..first.clone()
         };
-        self.nodes.push(Node::start(options, listeners));
+        self.nodes.push(Node::start(options, listeners, self.directory.clone()));
         position
     }
 
@@ -149,7 +157,7 @@ impl Cluster {
     pub(crate) async fn restart(&mut self, position: usize) {
         let options = self.nodes[position].options.clone();
         let listeners = Listeners::bind(options.client, options.peer).await.expect("its own ports");
-        self.nodes[position] = Node::start(options, listeners);
+        self.nodes[position] = Node::start(options, listeners, self.directory.clone());
     }
 
     pub(crate) async fn request(
