@@ -2,9 +2,10 @@
 
 mod common;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{SHAKEDOWN, said};
@@ -25,9 +26,12 @@ impl Drop for Node {
     }
 }
 
-/// Addresses that were free a moment ago.
+/// Addresses that were free a moment ago. Their host is that of nobody else, and connections begin at 127.0.0.1, so they stay free.
 fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    static HOSTS: AtomicU8 = AtomicU8::new(1);
+    let [high, low] = u16::try_from(std::process::id() % 0xfe00).unwrap().to_be_bytes();
+    let host = Ipv4Addr::new(127, 1 + high, low, HOSTS.fetch_add(1, Ordering::Relaxed));
+    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind((host, 0)).unwrap()).collect();
     listeners.iter().map(|listener| listener.local_addr().unwrap()).collect()
 }
 
